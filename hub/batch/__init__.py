@@ -1,0 +1,1 @@
+"""Batches: names, envelopes, ciphers, manifests, sequence verdicts and receipts. Bytes and decisions, no I/O."""

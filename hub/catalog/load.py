@@ -1,0 +1,217 @@
+"""Reads `schemas/` (and a site's own dictionaries) into a `Catalog`.
+
+Leaves meaning to the rooms above. A malformed definition is our own mistake and raises `RuntimeError`; a malformed
+site dictionary is the site's and raises `InputError`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hub.catalog.model import (
+    Authority,
+    Catalog,
+    Codes,
+    CodeTable,
+    Entity,
+    Field,
+    Parent,
+    Registry,
+    Rule,
+    SourceColumn,
+    SourceSystem,
+    SourceTable,
+    Template,
+    TemplateColumn,
+)
+from hub.errors import InputError
+from schemas import ROOT
+
+# Order in which entities are settled: main records before what depends on them (ruling 1).
+ENTITY_ORDER = (
+    "xx",
+    "xq",
+    "zy",
+    "bj",
+    "jzg",
+    "jg",
+    "jzg_gz",
+    "xs",
+    "xs_sx",
+    "xs_xj",
+    "xs_yd",
+    "xs_jz",
+    "xs_jtcy",
+    "xs_by",
+)
+# No national dictionary was obtained for these; a site loads its own (ruling 8).
+SITE_TABLES = {
+    "LOCAL_YRXS": "用人形式",
+    "LOCAL_QDHTQK": "签订合同情况",
+    "LOCAL_XXJSYYNL": "信息技术应用能力",
+    "LOCAL_QYGZSC": "企业工作（实践）时长",
+    "LOCAL_DY": "学校驻地地域码",
+    "LOCAL_LZHZBXXS": "联招合作办学形式",
+    "LOCAL_JSXY": "结束学业码",
+}
+# Placeholders stand in these tables, so a code outside them is not an error.
+OPEN_TABLES = {"LOCAL_LZHZLX"}
+# GA-specific prefixes of residence permits of Hong Kong, Macao and Taiwan residents (YX03).
+RESIDENCE_PERMIT_DIVISIONS = frozenset({"810000", "820000", "830000"})
+
+
+@lru_cache(maxsize=8)
+def load_catalog(site_dictionaries: Path | None = None) -> Catalog:
+    """The catalogue of this installation; `site_dictionaries`: a CSV with columns of `schemas/codes/labels.csv` of the site."""
+    entities = {name: _entity(name) for name in ENTITY_ORDER}
+    systems = {s.system: s for s in (_system(p) for p in sorted((ROOT / "sources").glob("*.yaml")))}
+    templates = {t.name: t for t in (_template(p) for p in sorted((ROOT / "templates").glob("*.yaml")))}
+    return Catalog(
+        entities=entities,
+        systems=systems,
+        templates=templates,
+        registry=_registry(entities),
+        rules=_rules(),
+        codes=_codes(site_dictionaries),
+    )
+
+
+def _yaml(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrLoader)  # noqa: S506 - a SafeLoader subclass
+
+
+class _StrLoader(yaml.SafeLoader):
+    """YAML without the 1.1 surprises: `no`, `010` and dates stay text; only true/false and plain integers are typed."""
+
+
+_StrLoader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag == "tag:yaml.org,2002:null"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _int(value: str | None) -> int | None:
+    return int(value) if value is not None else None
+
+
+def _entity(name: str) -> Entity:
+    doc = _yaml(ROOT / "entities" / f"{name}.yaml")
+    fields = tuple(
+        Field(**{**f, "length": _int(f.get("length")), "scale": int(f.get("scale", 0))}) for f in doc["fields"]
+    )
+    parents = tuple(Parent(p["entity"], p["rule"], tuple(p["by"].items())) for p in doc.get("parents", ()))
+    return Entity(doc["entity"], doc["name"], doc["group"], tuple(doc["key"]), fields, parents)
+
+
+def _system(path: Path) -> SourceSystem:
+    doc = _yaml(path)
+    tables = []
+    for t in doc["tables"]:
+        columns = tuple(
+            SourceColumn(**{**c, "length": _int(c.get("length")), "scale": int(c.get("scale", 0))})
+            for c in t["columns"]
+        )
+        rest = {k: v for k, v in t.items() if k not in ("columns", "key", "name")}
+        tables.append(SourceTable(system=doc["system"], cn=t["name"], key=tuple(t["key"]), columns=columns, **rest))
+    return SourceSystem(doc["system"], doc["name"], doc["letter"], int(doc["version"]), tuple(tables))
+
+
+def _template(path: Path) -> Template:
+    doc = _yaml(path)
+    columns = tuple(TemplateColumn(**c) for c in doc["columns"])
+    return Template(doc["template"], doc["name"], tuple(doc["match"]), columns)
+
+
+def _registry(entities: Mapping[str, Entity]) -> Registry:
+    doc = _yaml(ROOT / "authority.yaml")
+    owners: dict[tuple[str, str], Authority] = {}
+    for name, entity in entities.items():
+        part = doc["entities"][name]
+        fill, never = part["fill"] == "true", set(part.get("never_filled", ()))
+        own = part.get("fields", {})
+        for f in entity.fields:
+            order = tuple(own.get(f.name, part["default"]))
+            owners[name, f.name] = Authority(order, "L" in order or (fill and f.name not in never and order != ("D",)))
+    return Registry(int(doc["version"]), {k: v["source"] for k, v in doc["letters"].items()}, owners)
+
+
+def _rules() -> dict[str, Rule]:
+    doc = _yaml(ROOT / "rules.yaml")
+    return {r["id"]: Rule(**{**r, "scope": tuple(r["scope"])}) for r in doc["rules"]}
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    with (ROOT / "codes" / name).open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _codes(site: Path | None) -> Codes:
+    names: dict[str, str] = {}
+    values: dict[str, dict[str, str]] = {}
+    for row in _rows("tables.csv"):
+        names[row["table"]] = row["table_name"]
+        values.setdefault(row["table"], {})[row["code"]] = row["name"]
+    values["XSLB"] |= values.pop("LOCAL_XSLB")
+    labels: dict[str, dict[str, str]] = {}
+    for row in _rows("labels.csv"):
+        labels.setdefault(row["table"].replace("LOCAL_XSLB", "XSLB"), {})[row["label"]] = row["code"]
+    loaded = _site(site, values, labels) if site else frozenset()
+    tables = {
+        n: CodeTable(n, names.get(n, SITE_TABLES.get(n, n)), values.get(n, {}), _is_open(n, loaded))
+        for n in [*values, *(t for t in SITE_TABLES if t not in values)]
+    }
+    majors = {("2010", r["major_code"]): r["major_name"] for r in _rows("majors_2010.csv")}
+    majors |= {("2021", r["major_code"]): r["major_name"] for r in _rows("majors_2021.csv")}
+    exact = {r["old_code"]: r["new_code"] for r in _rows("majors_2010_2021.csv") if r["relation"] == "exact_name"}
+    divisions, current, division_names = _divisions()
+    return Codes(tables, labels, divisions, current, majors, exact, division_names, loaded)
+
+
+def _is_open(table: str, loaded: frozenset[str]) -> bool:
+    return table in OPEN_TABLES or (table in SITE_TABLES and table not in loaded)
+
+
+def _divisions() -> tuple[frozenset[str], frozenset[str], dict[str, str]]:
+    """Every GB/T 2260 code ever in force, those in force now, and the newest name of each (YX03, YX05, YX06)."""
+    known: set[str] = set(RESIDENCE_PERMIT_DIVISIONS)
+    current: set[str] = set()
+    names: dict[str, str] = {}
+    for row in _rows("divisions.csv"):
+        code = row["code"]
+        known |= {code, code[:4] + "00", code[:2] + "0000"}
+        if row["status"] == "在用":
+            current |= {code, code[:4] + "00"}
+            names[code] = row["name"]
+        names.setdefault(code, row["name"])
+    return frozenset(known), frozenset(current), names
+
+
+def _site(path: Path, values: dict[str, dict[str, str]], labels: dict[str, dict[str, str]]) -> frozenset[str]:
+    """Adds a site's dictionaries in place; returns the tables it loaded (ruling 8)."""
+    loaded: set[str] = set()
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        need = {"source_label", "target_table", "target_code"}
+        if not need <= set(reader.fieldnames or ()):
+            missing = "、".join(sorted(need - set(reader.fieldnames or ())))
+            raise InputError(
+                "E1101", f"站点字典缺少列：{missing}", where=path.name, step="按 labels.csv 的列名补全表头后重试"
+            )
+        for line, row in enumerate(reader, start=2):
+            table, label, code = (
+                row[c].strip() if row[c] else "" for c in ("target_table", "source_label", "target_code")
+            )
+            if not (table and label and code):
+                raise InputError(
+                    "E1102", "站点字典有空单元格", where=f"{path.name} 第 {line} 行", step="补全该行或删除该行"
+                )
+            values.setdefault(table, {})[code] = label
+            labels.setdefault(table, {})[label] = code
+            loaded.add(table)
+    return frozenset(loaded)

@@ -1,0 +1,1 @@
+"""Trust: keys, certificate chains, revocation, the trust list and its updates."""

@@ -1,0 +1,8 @@
+"""What is a record? Data only: entities, code tables, source layouts, templates, the authority registry, rules and wire formats.
+
+Nothing is computed here; `hub.catalog` reads these files into values, and everything else is derived from those.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent

@@ -123,7 +123,7 @@ _RULES = (
             ("E_RECIPIENT", "收件方名单不对，本方或托管方打不开", "按信任清单中的加密证书重新封包", True),
             ("E_FILE_MISSING", "清单列出的数据文件没有到齐", "对方重新上传缺少的文件，内容不得改动", False),
             ("E_FILE_SIZE", "数据文件大小与清单不符", "对方从零开始重新上传该文件", False),
-            ("E_FILE_DIGEST", "数据文件摘要与清单不符，未解密", "对方重新上传原文件；连续两次失败须检查线路与磁盘", False),
+            ("E_FILE_DIGEST", "数据文件摘要与清单不符，未解密", "对方重新上传原文件；连续两次失败须检查磁盘", False),
             ("E_DECRYPT", "密文不合约定或无法解密", "核对加密证书是否为最新，重新封包", True),
             ("E_PLAIN_DIGEST", "解密后的内容与清单摘要不符", "原密文已留证；对方重新封包并核查加密程序", True),
         )
@@ -184,12 +184,13 @@ def refused(code: str, detail: str = "", *, where: str = "") -> RefusedError:
     return RefusedError(code, what, where=where, step=rule.step)
 
 
-def verdict_of(code: str, *, earlier_refusals: int = 0) -> Verdict | None:
+def verdict_of(code: str, *, earlier_refusals: int = 0, sealed_in: bool = False) -> Verdict | None:
     """Verdict that a code leads to (protocol 7.2); None: evidence and alarm, no receipt.
 
     `earlier_refusals`: how often this very batch was refused before; a fault that is sealed in is VOID then.
+    `sealed_in`: the caller knows that it is, e.g. a *declared* size over the limit (E_FILE_SIZE).
     """
     rule = rule_of(code)
-    if rule.sealed_in and earlier_refusals >= 1:
+    if rule.verdict is Verdict.REFUSED and (rule.sealed_in or sealed_in) and earlier_refusals >= 1:
         return Verdict.VOID
     return rule.verdict

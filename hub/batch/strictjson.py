@@ -77,11 +77,11 @@ def _integer(text: str) -> int:
     return number
 
 
-def _refuse_float(text: str) -> Any:
+def _refuse_float(_text: str) -> Any:
     raise _NotStrictError("不允许小数或指数形式的数字")
 
 
-def _refuse_constant(text: str) -> Any:
+def _refuse_constant(_text: str) -> Any:
     raise _NotStrictError("不允许 NaN 或 Infinity")
 
 
@@ -105,8 +105,10 @@ def _check(value: Any, depth: int) -> None:
 def _check_text(text: str) -> None:
     if text.isascii():
         return
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise _NotStrictError("字符串含有不成对的代理字符")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _NotStrictError("字符串含有不成对的代理字符") from None
     if not unicodedata.is_normalized("NFC", text):
         raise _NotStrictError("字符串不是 NFC 规范形式")
 

@@ -1,0 +1,106 @@
+"""Where generated tables go: a SQLite file, or a PostgreSQL database over COPY. Replaces the tables it writes."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.sample.table import Table
+from hub.catalog import SourceColumn, SourceSystem
+from hub.errors import PeerUnreachableError, UsageError
+
+
+class Sink(Protocol):
+    """Takes the tables of one system, block by block."""
+
+    def write(self, table: Table) -> int: ...
+
+    def close(self) -> None: ...
+
+
+def open_sink(system: SourceSystem, out: Path, url: str | None) -> Sink:
+    """SQLite `s1.db` beside the others, or the database of a URL. Raises E1203 for another kind of database."""
+    if url is None:
+        return SqliteSink(system, out / f"{system.system.lower()}.db")
+    parsed = sa.engine.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return SqliteSink(system, Path(parsed.database))
+    if parsed.get_backend_name() == "postgresql":
+        return PostgresSink(system, parsed.set(drivername="postgresql+psycopg"))
+    raise UsageError(
+        "E1203",
+        "样例数据源只能写入 SQLite 或 PostgreSQL",
+        where=f"--url-{system.system.lower()}",
+        step="改用其中一种数据库的地址",
+    )
+
+
+class SqliteSink:
+    """All columns TEXT, no keys, no indexes: duplicates are planted."""
+
+    def __init__(self, system: SourceSystem, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        self._base = sqlite3.connect(path, isolation_level=None)
+        self._base.execute("PRAGMA journal_mode=OFF")
+        self._base.execute("PRAGMA synchronous=OFF")
+        for table in system.tables:
+            columns = ", ".join(f'"{c}" TEXT' for c in table.column_names)
+            self._base.execute(f'CREATE TABLE "{table.table}" ({columns})')
+        self._base.execute("BEGIN")
+
+    def write(self, table: Table) -> int:
+        columns = [c.tolist() for c in table.arrays()]
+        marks = ", ".join("?" * len(columns))
+        self._base.executemany(f'INSERT INTO "{table.source.table}" VALUES ({marks})', zip(*columns, strict=True))
+        return len(columns[0])
+
+    def close(self) -> None:
+        self._base.execute("COMMIT")
+        self._base.close()
+
+
+class PostgresSink:
+    """One transaction per system; text, numeric and timestamp columns, no keys."""
+
+    def __init__(self, system: SourceSystem, url: sa.URL) -> None:
+        meta = sa.MetaData()
+        for table in system.tables:
+            sa.Table(table.table, meta, *(sa.Column(c.name, _type(c)) for c in table.columns))
+        try:
+            self._engine = sa.create_engine(url, poolclass=sa.NullPool)
+            self._base = self._engine.connect()
+        except SQLAlchemyError as error:
+            raise PeerUnreachableError(
+                "E1204", "连不上样例数据源的数据库", where=system.system, step="检查地址与数据库是否启动后重试"
+            ) from error
+        meta.drop_all(self._base)
+        meta.create_all(self._base)
+
+    def write(self, table: Table) -> int:
+        arrays = [pa.array(c, type=pa.string()) for c in table.arrays()]
+        batch = pa.table(arrays, names=list(table.source.column_names))
+        text = io.BytesIO()
+        pa.csv.write_csv(batch, text, pa.csv.WriteOptions(include_header=False, quoting_style="needed"))
+        driver: Any = self._base.connection.driver_connection
+        with driver.cursor().copy(f'COPY "{table.source.table}" FROM STDIN (FORMAT csv)') as copy:
+            copy.write(text.getbuffer())
+        return int(batch.num_rows)
+
+    def close(self) -> None:
+        self._base.commit()
+        self._base.close()
+        self._engine.dispose()
+
+
+def _type(column: SourceColumn) -> sa.types.TypeEngine[Any]:
+    if column.type == "TS":
+        return sa.TIMESTAMP()
+    return sa.Numeric(column.length, column.scale) if column.type == "N" else sa.Text()

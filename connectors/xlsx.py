@@ -1,0 +1,285 @@
+"""School supplements: one xlsx file into rows named by what its columns mean (ruling 9, protocol 11.3).
+
+Decides whether a file is one of our layouts, which cell goes to which field, and which rows cannot be trusted. Leaves
+labels, codes and validity to `quality`. The workbook itself is opened by `xlsx_child` in a process with limits.
+
+- Only the first sheet counts, and it is named sheet1. Columns are found by header text, never by position.
+- What spoils the file raises `InputError` with file, row and next step; what spoils a row is a `Reject` beside the
+  good rows.
+- Cells are text as typed: formulas are their formula text, numbers have no `.0`, date cells are yyyyMMdd (yyyyMM where
+  the field is a month), Excel serial numbers are dates only in date columns. Each conversion is counted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from connectors.templates import DATE_KINDS, derived_templates, header_key, kind_of, recognise, shown_header
+from hub.catalog import Catalog, Template, TemplateColumn
+from hub.errors import InputError
+
+MAX_ROWS = 5000
+MAX_FILE = 50 << 20
+LIMITS = {
+    "rows": MAX_ROWS,
+    "columns": 512,
+    "cell": 32_767,
+    "unpacked": 128 << 20,
+    "output": 64 << 20,
+    "memory": 1 << 30,
+    "seconds": 60,
+}
+SCHOOL_FIELD = "XXDM"
+_CHILD = Path(__file__).with_name("xlsx_child.py")
+_SCHOOL = re.compile(r"(?<!\d)(\d{10})$")
+_SERIAL = re.compile(r"\d{5}(\.\d+)?")
+_LAST_SERIAL = 73_050  # the end of 2099
+
+Cell = tuple[int, str, str]
+Line = tuple[int, list[Cell]]
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be taken: sheet row (from 1), column header, stable code, reason without the value."""
+
+    row: int
+    column: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TemplateRead:
+    """A supplement as read.
+
+    `rows`: one string column per target of the template (`xs.XM`, `xs_jtcy[1].LXDH`, `xs_xj.BH:name`; absent columns
+    are null) and `_row` (int64, sheet row). `counts`: conversions by kind (date_cell, excel_serial, formula, number).
+    """
+
+    template: str
+    school: str
+    rows: pa.Table
+    trailing_blank: int
+    notes: tuple[str, ...]
+    rejects: tuple[Reject, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The first sheet: header line, data lines (sheet row, cells by column index), blank rows after the last one."""
+
+    header: Line
+    lines: list[Line]
+    trailing_blank: int
+    epoch_1904: bool
+
+
+def read_template(path: Path, catalog: Catalog, *, school: str | None = None) -> TemplateRead:
+    """Reads one supplement; `school`: its 10-digit code where the file name lacks it. Raises `InputError`."""
+    code = _school(path, school)
+    sheet = read_sheet(path)
+    candidates = [*catalog.templates.values(), *derived_templates(catalog)]
+    texts = {at: text for at, _, text in sheet.header[1] if header_key(text)}
+    template = recognise(path_shown(path), sheet.header[0], list(texts.values()), candidates)
+    columns, notes = _columns(path, sheet.header[0], texts, template)
+    reader = _Rows(catalog, columns, code, sheet.epoch_1904)
+    rows = reader.table(sheet.lines, _targets(template))
+    return TemplateRead(
+        template.name,
+        code,
+        rows,
+        sheet.trailing_blank,
+        (*notes, *reader.notes()),
+        tuple(reader.rejects),
+        dict(reader.counts),
+    )
+
+
+def read_sheet(path: Path) -> Sheet:
+    """The first sheet's cells, parsed out of process under `LIMITS`."""
+    lines = _child(path)
+    head: dict[str, Any] = lines[0] if lines else {}
+    tail: dict[str, Any] = lines[-1] if lines and isinstance(lines[-1], dict) else {}
+    for line in (head, tail):
+        if "refuse" in line:
+            raise _refusal(path, line)
+    if "end" not in tail:
+        raise _refusal(path, {"refuse": "memory"})  # killed before it could say so
+    body: list[Line] = [(row, [(at, kind, text) for at, kind, text in cells]) for row, cells in lines[1:-1]]
+    if not body:
+        raise _spoiled(path, "E2304", "工作表没有表头", 1, "使用下发的模板重新填写")
+    return Sheet(body[0], body[1:], tail["end"] - body[-1][0], head["epoch_1904"])
+
+
+def path_shown(path: Path) -> str:
+    """A file's name for messages; long runs of digits, which may be somebody's number, are hidden."""
+    return re.sub(r"\d{11,}[\dXx]?", "***", path.name)
+
+
+def _child(path: Path) -> list[Any]:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise _spoiled(path, "E2301", "文件不存在或不可读", 0, "核对文件位置和权限") from None
+    if size > MAX_FILE:
+        raise _refusal(path, {"refuse": "unpacked"})
+    command = [sys.executable, "-I", str(_CHILD), str(path), json.dumps(LIMITS)]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=LIMITS["seconds"] + 5, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise _refusal(path, {"refuse": "memory"}) from None
+    try:
+        return [json.loads(line) for line in done.stdout.splitlines()]
+    except ValueError:  # killed in the middle of a line
+        raise _refusal(path, {"refuse": "memory"}) from None
+
+
+def _spoiled(path: Path, code: str, what: str, row: int, step: str) -> InputError:
+    where = f"文件 {path_shown(path)}" + (f"，第 {row} 行" if row else "")
+    return InputError(code, what, where=where, step=step)
+
+
+def _refusal(path: Path, line: dict[str, Any]) -> InputError:
+    """The child's refusal as a person reads it."""
+    at = int(line.get("row", 0))
+    reason = line["refuse"]
+    if reason == "sheet":
+        names = "、".join(line["sheets"]) or "（无）"
+        what = f"第一个工作表不是 sheet1，文件中的工作表有：{names}"
+        return _spoiled(path, "E2303", what, 0, "把数据放在第一个工作表并命名为 sheet1")
+    if reason == "rows":
+        what = f"数据超过 {MAX_ROWS} 行，第 {MAX_ROWS + 1} 条数据在表内第 {at} 行"
+        return _spoiled(path, "E2307", what, at, f"拆成每个不超过 {MAX_ROWS} 行的文件")
+    if reason == "cell":
+        what = f"第 {line.get('column')} 列的单元格超过 {LIMITS['cell']} 个字符"
+        return _spoiled(path, "E2309", what, at, "删去多余内容后重新提交")
+    if reason in ("unpacked", "output"):
+        return _spoiled(path, "E2302", "文件展开后的内容过大，已拒绝读取", at, "核对文件来源，用下发的模板重新填写")
+    if reason == "memory":
+        return _spoiled(path, "E2310", "读取该文件超出内存或时间限制，已中止", at, "核对文件来源，用下发的模板重新填写")
+    if reason == "unprotected":
+        raise RuntimeError("openpyxl runs without defusedxml")
+    what = f"文件不是可读的 xlsx（{line.get('kind')}）"
+    return _spoiled(path, "E2301", what, at, "用 Excel 或 WPS 另存为 .xlsx 后重新提交")
+
+
+def _school(path: Path, given: str | None) -> str:
+    found = _SCHOOL.search(path.stem)
+    named = found[1] if found else None
+    if given is not None and not re.fullmatch(r"\d{10}", given):
+        raise _spoiled(path, "E2308", "学校标识码不是 10 位数字", 0, "核对导入时给出的学校标识码")
+    if given is not None and named is not None and given != named:
+        raise _spoiled(path, "E2308", f"文件名的学校 {named} 与给出的学校 {given} 不一致", 0, "核对文件属于哪所学校")
+    code = given or named
+    if code is None:
+        step = "文件名以“_10位学校标识码.xlsx”结尾，或导入时给出学校标识码"
+        raise _spoiled(path, "E2308", "不知道文件属于哪所学校", 0, step)
+    return code
+
+
+def _columns(
+    path: Path, row: int, texts: dict[int, str], template: Template
+) -> tuple[dict[int, TemplateColumn], list[str]]:
+    """Sheet column index → template column, and notes about headers."""
+    keys = {at: header_key(text) for at, text in texts.items()}
+    twice = sorted({shown_header(texts[at]) for at, k in keys.items() if list(keys.values()).count(k) > 1})
+    if twice:
+        shown = "、".join(twice)
+        where = f"文件 {path_shown(path)}，第 {row} 行，列 {shown}"
+        raise InputError("E2305", f"表头重复：{shown}", where=where, step="每个列名只保留一列后重新提交")
+    known = {header_key(c.header): c for c in template.columns}
+    columns = {at: known[k] for at, k in keys.items() if k in known}
+    unknown = [shown_header(texts[at]) for at, k in keys.items() if k not in known]
+    lacking = [c.header for k, c in known.items() if k not in keys.values() and c.target]
+    notes = [f"不认识的列，未采用：{'、'.join(unknown)}"] if unknown else []
+    notes += [f"模板中有而文件中没有的列：{'、'.join(lacking)}"] if lacking else []
+    return columns, notes
+
+
+def _targets(template: Template) -> list[str]:
+    return [c.target for c in template.columns if c.target]
+
+
+class _Rows:
+    """Turns lines into one table; keeps rejects and counts."""
+
+    def __init__(self, catalog: Catalog, columns: dict[int, TemplateColumn], school: str, epoch_1904: bool) -> None:
+        self.columns = columns
+        self.kinds = {at: kind_of(catalog, c) for at, c in columns.items()}
+        self.school = school
+        self.first_day = dt.date(1904, 1, 1) if epoch_1904 else dt.date(1899, 12, 30)
+        self.rejects: list[Reject] = []
+        self.counts: Counter[str] = Counter()
+
+    def table(self, lines: Iterable[Line], targets: list[str]) -> pa.Table:
+        values: dict[str, list[str | None]] = {t: [] for t in targets}
+        numbers: list[int] = []
+        for row, cells in lines:
+            taken, refused = {}, []
+            for at, kind, text in cells:
+                column = self.columns.get(at)
+                if column is None or column.target is None:
+                    continue
+                taken[column.target] = self._value(at, kind, text)
+                refused += self._faults(row, at, kind, text)
+            if refused:
+                self.rejects += refused
+            elif any(v is not None and v.strip() for v in taken.values()):
+                numbers.append(row)
+                for target, column_values in values.items():
+                    column_values.append(taken.get(target))
+            else:
+                self.counts["nothing_taken"] += 1
+        arrays = {t: pa.array(v, pa.string()) for t, v in values.items()}
+        return pa.table({**arrays, "_row": pa.array(numbers, pa.int64())})
+
+    def _value(self, at: int, kind: str, text: str) -> str:
+        wanted = self.kinds[at]
+        if kind == "f":
+            self.counts["formula"] += 1
+        elif kind == "d":
+            self.counts["date_cell"] += 1
+            return text[: DATE_KINDS.get(wanted, 8)]
+        elif kind == "n":
+            self.counts["number"] += 1
+            if wanted in DATE_KINDS and _SERIAL.fullmatch(text) and int(text[:5]) <= _LAST_SERIAL:
+                self.counts["excel_serial"] += 1
+                day = self.first_day + dt.timedelta(days=int(text[:5]))
+                return day.strftime("%Y%m%d")[: DATE_KINDS[wanted]]
+        return text
+
+    def _faults(self, row: int, at: int, kind: str, text: str) -> list[Reject]:
+        header = self.columns[at].header
+        if kind == "n" and self.kinds[at] == "id_number":
+            reason = "证件号以数字格式录入，末几位或前导零已丢失；请把该列设为文本格式后重新录入"
+            return [Reject(row, header, "E2311", reason)]
+        if kind == "n" and len(text.lstrip("-").partition(".")[0]) > 15:
+            reason = "超过 15 位的号码以数字格式录入，末几位已丢失；请把该列设为文本格式后重新录入"
+            return [Reject(row, header, "E2312", reason)]
+        parts = self.columns[at].parts
+        if parts is not None and parts[2] == SCHOOL_FIELD and text.strip() and text.strip() != self.school:
+            return [Reject(row, header, "E2313", "学校标识码与文件所属学校不一致；请核对该行属于哪所学校")]
+        return []
+
+    def notes(self) -> list[str]:
+        said = {
+            "formula": "个公式单元格按公式文本读取",
+            "excel_serial": "个 Excel 日期序号已转换为日期",
+            "nothing_taken": "行在采用的列中没有内容，已跳过",
+        }
+        return [f"{self.counts[k]} {text}" for k, text in said.items() if self.counts[k]]

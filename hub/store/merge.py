@@ -1,0 +1,164 @@
+"""The merge: which change rows take effect, and their effect, as set operations (protocol 6.3, 15 #53).
+
+A row takes effect if its version is higher than the stored row's or the tombstone's. `I` and `U` store the row and
+lift a tombstone; `D` removes it and leaves one. The result depends on the rows only, not on their order or on how they
+are cut into blocks: of several rows with one key the highest version wins, the first of equals.
+
+While the node has no row of the table, rows go straight into it; the first block that holds a `D` or meets a key that
+is already there, and all after it, go through a staging table, from which only rows that take effect touch the
+table. Applying a set twice is applying it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from hub.catalog import Entity
+from hub.store.dialect import Dialect
+from hub.store.faults import DRIVER_ERRORS, is_duplicate_key
+from hub.store.ledger import TOMBSTONE
+from hub.store.rows import ApplyCounts
+from hub.store.tables import HEAD
+
+STAGE, TWICE, EFFECT = "stage_rows", "stage_twice", "stage_effect"
+
+
+class Merge:
+    """One apply of one entity of one node inside the caller's transaction."""
+
+    def __init__(
+        self, dialect: Dialect, connection: sa.Connection, table: sa.Table, entity: Entity, node: str, batch: str
+    ) -> None:
+        self._dialect = dialect
+        self._connection = connection
+        self._table = table
+        self._entity = entity
+        self._node = node
+        self._batch = batch
+        self._stage = _stage_table(table, keyed=dialect.stage_keyed)
+        self._staged = 0
+        self._columns = ",".join(c.name for c in table.columns if c.name != "node")
+
+    def run(self, blocks: Iterable[Any]) -> ApplyCounts:
+        """Applies checked blocks (`hub.store.rows.change_blocks`)."""
+        direct, inserted = self._untouched(), 0
+        for block in blocks:
+            direct = direct and not pc.any(pc.equal(block.column("op"), "D")).as_py() and self._insert(block)
+            if direct:
+                inserted += block.num_rows
+            else:
+                self._put_aside(block)
+        if inserted:
+            self._dialect.analyse(self._connection, self._table.name)
+        merged = self._merge() if self._staged else ApplyCounts()
+        return ApplyCounts(inserted=inserted) + merged
+
+    def _untouched(self) -> bool:
+        rows = sa.select(sa.literal(1)).select_from(self._table).where(self._table.c.node == self._node).limit(1)
+        graves = (
+            sa.select(sa.literal(1))
+            .select_from(TOMBSTONE)
+            .where(TOMBSTONE.c.node == self._node, TOMBSTONE.c.entity == self._entity.name)
+            .limit(1)
+        )
+        return not (self._connection.execute(rows).first() or self._connection.execute(graves).first())
+
+    def _insert(self, block: Any) -> bool:
+        """Straight into the table; False, with nothing done, when a key is there already."""
+        names = [c.name for c in self._table.columns]
+        node = pa.array([self._node]).take(pa.array([0] * block.num_rows, pa.int32()))
+        rows = pa.record_batch([node, *block.columns[1:]], names=names)
+        savepoint = self._connection.begin_nested()
+        try:
+            self._dialect.insert(self._connection, self._table, rows)
+        except DRIVER_ERRORS as error:
+            savepoint.rollback()
+            if is_duplicate_key(error):
+                return False
+            raise
+        savepoint.commit()
+        return True
+
+    def _put_aside(self, block: Any) -> None:
+        if not self._staged:
+            self._stage.create(self._connection)
+        order = pa.array(range(self._staged, self._staged + block.num_rows), pa.int64())
+        names = [c.name for c in self._stage.columns]
+        self._dialect.insert(self._connection, self._stage, pa.record_batch([order, *block.columns], names=names))
+        self._staged += block.num_rows
+
+    def _merge(self) -> ApplyCounts:
+        self._dialect.analyse(self._connection, STAGE)
+        self._keep_newest()
+        self._find_effect()
+        inserted, updated, deleted = self._counts()
+        self._take_effect()
+        for name in (EFFECT, STAGE):
+            self._do(f"DROP TABLE {name}")
+        return ApplyCounts(inserted, updated, deleted, self._staged - inserted - updated - deleted)
+
+    def _keep_newest(self) -> None:
+        self._do(f"CREATE TEMPORARY TABLE {TWICE} AS SELECT pk FROM {STAGE} GROUP BY pk HAVING COUNT(*) > 1")
+        if self._connection.exec_driver_sql(f"SELECT COUNT(*) FROM {TWICE}").scalar_one():
+            self._do(
+                f"DELETE FROM {STAGE} WHERE ord IN (SELECT ord FROM (SELECT ord, ROW_NUMBER() OVER "
+                f"(PARTITION BY pk ORDER BY row_ver DESC, ord) AS place FROM {STAGE} "
+                f"WHERE pk IN (SELECT pk FROM {TWICE})) ranked WHERE place > 1)"
+            )
+        self._do(f"DROP TABLE {TWICE}")
+
+    def _find_effect(self) -> None:
+        self._do(
+            f"CREATE TEMPORARY TABLE {EFFECT} AS "
+            "SELECT s.ord, s.pk, s.op, r.row_ver AS ver_row, x.row_ver AS ver_grave "
+            f"FROM {STAGE} s LEFT JOIN {self._table.name} r ON r.node = '{self._node}' AND r.pk = s.pk "
+            f"LEFT JOIN tombstone x ON x.node = '{self._node}' AND x.entity = '{self._entity.name}' AND x.pk = s.pk "
+            "WHERE s.row_ver > COALESCE(r.row_ver, 0) AND s.row_ver > COALESCE(x.row_ver, 0)"
+        )
+        self._dialect.analyse(self._connection, EFFECT)
+
+    def _counts(self) -> tuple[int, int, int]:
+        row = self._connection.exec_driver_sql(
+            "SELECT COALESCE(SUM(CASE WHEN op <> 'D' AND ver_row IS NULL THEN 1 ELSE 0 END), 0), "
+            "COALESCE(SUM(CASE WHEN op <> 'D' AND ver_row IS NOT NULL THEN 1 ELSE 0 END), 0), "
+            f"COALESCE(SUM(CASE WHEN op = 'D' AND ver_row IS NOT NULL THEN 1 ELSE 0 END), 0) FROM {EFFECT}"
+        ).one()
+        return int(row[0]), int(row[1]), int(row[2])
+
+    def _take_effect(self) -> None:
+        name, node, entity = self._table.name, self._node, self._entity.name
+        chosen = f"FROM {EFFECT} e JOIN {STAGE} s ON s.ord = e.ord"
+        self._do(
+            f"DELETE FROM {name} WHERE node = '{node}' AND pk IN (SELECT pk FROM {EFFECT} WHERE ver_row IS NOT NULL)"
+        )
+        columns = ",".join(f"s.{c}" for c in self._columns.split(","))
+        self._do(f"INSERT INTO {name} (node,{self._columns}) SELECT '{node}',{columns} {chosen} WHERE e.op <> 'D'")
+        self._do(
+            f"DELETE FROM tombstone WHERE node = '{node}' AND entity = '{entity}' "
+            f"AND pk IN (SELECT pk FROM {EFFECT} WHERE ver_grave IS NOT NULL)"
+        )
+        graves = sa.text(
+            f"INSERT INTO tombstone (node,entity,pk,row_ver,batch) SELECT '{node}','{entity}',s.pk,s.row_ver,:batch "
+            f"{chosen} WHERE e.op = 'D'"
+        )
+        self._connection.execute(graves, {"batch": self._batch})
+
+    def _do(self, sql: str) -> None:
+        self._connection.exec_driver_sql(sql)
+
+
+def _stage_table(table: sa.Table, *, keyed: bool) -> sa.Table:
+    """Temporary table: row order, operation, then the golden columns without `node`."""
+    order = sa.Column(
+        "ord",
+        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+        primary_key=keyed,
+        autoincrement=False,
+    )
+    rest = [sa.Column(c.name, c.type) for c in table.columns if c.name != HEAD[0]]
+    return sa.Table(STAGE, sa.MetaData(), order, sa.Column("op", sa.CHAR(1)), *rest, prefixes=["TEMPORARY"])

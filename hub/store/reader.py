@@ -1,0 +1,145 @@
+"""Reading golden records: streamed, ordered, digested. A function that only looks takes a `Reader`.
+
+Digest of a table (`Reader.digest`): SHA-256 over one line per row of the node, ordered by record number bytewise, in
+the format of `hub.store.lane`: `"pk","row_ver","src_rid","prov",` then the payload in the entity's order, each value
+quoted, inner quotes doubled, NULL as nothing, numbers in plain decimal notation at their column's scale, LF after
+every row. Equal content gives an equal digest on every backend; `psql \\copy … FORCE_QUOTE *` gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import Any, Literal
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from hub.catalog import Entity
+from hub.changes import PK_LENGTH, payload_schema
+from hub.store.dialect import Dialect
+from hub.store.faults import translated
+from hub.store.lane import BLOCK_ROWS, from_csv
+from hub.store.tables import HEAD, Tables
+
+WANTED = "stage_wanted"
+
+
+@dataclass(frozen=True)
+class TableDigest:
+    """Rows of one node's table and the SHA-256 (hex) of their lines."""
+
+    rows: int
+    sha256: str
+
+
+def row_schema(entity: Entity, columns: Sequence[str] | None = None) -> Any:
+    """Arrow schema of `Reader.read`: node, pk, row_ver, src_rid, prov, payload; or the named ones in that order."""
+    head = [(name, pa.int64() if name == "row_ver" else pa.string()) for name in HEAD]
+    full = pa.schema([*head, *((f.name, f.type) for f in payload_schema(entity))])
+    return full if columns is None else pa.schema([full.field(c) for c in columns])
+
+
+def node_literal(node: str) -> str:
+    """The node code, refused as our own mistake unless it can stand in SQL: two letters or digits."""
+    if len(node) != 2 or not (node.isascii() and node.isalnum()):
+        raise RuntimeError("a node is two letters or digits")
+    return node
+
+
+def _exact(value: Any, kind: Any) -> Any:
+    """Wide decimals lie in SQLite as text."""
+    return Decimal(value) if pa.types.is_decimal(kind) and isinstance(value, str) else value
+
+
+class Reader:
+    """Reads over one connection, thus one snapshot on SQLite and PostgreSQL."""
+
+    def __init__(self, connection: sa.Connection, dialect: Dialect, tables: Tables, where: str) -> None:
+        self.connection = connection
+        self._dialect = dialect
+        self._tables = tables
+        self._where = where
+
+    def read(
+        self,
+        entity: Entity,
+        *,
+        node: str | None = None,
+        columns: Sequence[str] | None = None,
+        order: Literal["pk", "natural"] = "pk",
+        pks: Iterable[str] | None = None,
+        block_rows: int = BLOCK_ROWS,
+    ) -> Iterator[Any]:
+        """Record batches of at most `block_rows` rows, schema `row_schema(entity, columns)`.
+
+        `node`: one node's rows, all nodes' otherwise (then node sorts before pk, and after the natural key). `natural`
+        order: by the key fields, bytewise, NULL first. `pks`: only these record numbers, each at most once.
+        """
+        schema = row_schema(entity, columns)
+        table = self._tables.golden[entity.name]
+        chosen = [table.c[n.lower()] for n in schema.names]
+        keys = [k.lower() for k in entity.key] if order == "natural" else []
+        tail = self._tail(table, node, [*keys, "node", "pk"], wanted=pks is not None)
+        with translated(self._where):
+            if pks is not None:
+                self._want(pks)
+            for block in self._dialect.csv(self.connection, chosen, tail, block_rows):
+                yield from_csv(block, schema)
+            if pks is not None:
+                self.connection.exec_driver_sql(f"DROP TABLE {WANTED}")
+
+    def read_one(self, entity: Entity, node: str, pk: str) -> dict[str, Any] | None:
+        """One record: node, pk, row_ver, src_rid, prov and payload by canonical name; None if it is not stored."""
+        table = self._tables.golden[entity.name]
+        schema = row_schema(entity)
+        with translated(self._where):
+            query = sa.select(*(table.c[n.lower()] for n in schema.names)).where(table.c.node == node, table.c.pk == pk)
+            row = self.connection.execute(query).first()
+        return {f.name: _exact(value, f.type) for f, value in zip(schema, row, strict=True)} if row else None
+
+    def count(self, entity: Entity, node: str | None = None) -> int:
+        """Stored rows of one node, or of all."""
+        table = self._tables.golden[entity.name]
+        query = sa.select(sa.func.count()).select_from(table)
+        with translated(self._where):
+            return int(
+                self.connection.execute(query if node is None else query.where(table.c.node == node)).scalar_one()
+            )
+
+    def digest(self, entity: Entity, node: str) -> TableDigest:
+        """Digest of one node's table (format: module docstring)."""
+        table = self._tables.golden[entity.name]
+        columns = [c for c in table.columns if c.name != "node"]
+        sha, rows = hashlib.sha256(), self.count(entity, node)
+        with translated(self._where):
+            for block in self._dialect.csv(
+                self.connection, columns, self._tail(table, node, ["node", "pk"]), BLOCK_ROWS
+            ):
+                sha.update(block)
+        return TableDigest(rows, sha.hexdigest())
+
+    def _tail(self, table: sa.Table, node: str | None, order: Sequence[str], *, wanted: bool = False) -> str:
+        join = f" JOIN {WANTED} w ON w.pk = t.pk" if wanted else ""
+        where = "" if node is None else f" WHERE t.node = '{node_literal(node)}'"
+        terms = ",".join(self._dialect.ascending(f"t.{name}") for name in order)
+        return f"FROM {table.name} t{join}{where} ORDER BY {terms}"
+
+    def _want(self, pks: Iterable[str]) -> None:
+        wanted = sa.Table(
+            WANTED,
+            sa.MetaData(),
+            sa.Column("pk", self._tables["tombstone"].c.pk.type, primary_key=True),
+            prefixes=["TEMPORARY"],
+        )
+        self.connection.exec_driver_sql(f"DROP TABLE IF EXISTS {WANTED}")
+        wanted.create(self.connection)
+        rest = iter(dict.fromkeys(pks))
+        while some := list(islice(rest, BLOCK_ROWS)):
+            if any(len(pk) != PK_LENGTH for pk in some):
+                raise RuntimeError("a record number has 20 characters")
+            self._dialect.insert(self.connection, wanted, pa.record_batch([pa.array(some)], names=["pk"]))
+        self._dialect.analyse(self.connection, WANTED)

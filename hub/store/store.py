@@ -1,0 +1,219 @@
+"""The store of a node: golden records and the hub's own tables in one database, written in one transaction.
+
+Decides what a transaction is and that nothing of it stays when it fails (house rule 3); what is written is decided by
+the callers. Built over `Dialect`, so a further database is one more implementation of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from hub.catalog import Catalog, Entity
+from hub.errors import NotInitialisedError, UsageError
+from hub.store.dialect import Dialect
+from hub.store.faults import DRIVER_ERRORS, translated, unknown_commit
+from hub.store.lane import BLOCK_ROWS, blocks, fitted
+from hub.store.merge import Merge
+from hub.store.postgresql import Postgresql
+from hub.store.reader import Reader, TableDigest, node_literal
+from hub.store.rows import ApplyCounts, change_blocks
+from hub.store.sqlite import Sqlite
+from hub.store.tables import Tables, build_tables
+
+_DIALECTS: dict[str, type[Dialect]] = {
+    "sqlite": Sqlite,
+    "sqlite+pysqlite": Sqlite,
+    "postgresql+psycopg": Postgresql,
+}
+_MIGRATIONS = Path(__file__).parent / "migrations"
+INCOMING = "stage_incoming"
+
+
+def open_store(url: str, catalog: Catalog, *, busy_seconds: int = 30) -> Store:
+    """The store at a SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://…`. Connects only when used.
+
+    `busy_seconds`: how long a transaction waits for another's locks before `LockedError`. Raises `UsageError` E3114.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        parsed = None
+    kind = _DIALECTS.get(parsed.drivername) if parsed else None
+    if parsed is None or kind is None or (parsed.drivername.startswith("sqlite") and not parsed.database):
+        raise UsageError(
+            "E3114",
+            "不支持这种数据库地址",
+            step="用 sqlite:///文件路径 或 postgresql+psycopg://用户@主机/库名",
+        )
+    return Store(parsed, kind(), build_tables(catalog), busy_seconds)
+
+
+class Transaction(Reader):
+    """One database transaction; `connection` takes single rows, `apply` and `ingest` take many."""
+
+    def apply(self, entity: Entity, node: str, source: Iterable[Path] | Iterable[Any], *, batch: str) -> ApplyCounts:
+        """Merges change rows (`hub.changes.change_schema`) from Parquet files or record batches; see `hub.store.merge`.
+
+        `batch`: what the tombstones name as the cause of a deletion. Raises `InputError` for malformed change rows.
+        """
+        with translated(self._where):
+            table = self._tables.golden[entity.name]
+            merge = Merge(self._dialect, self.connection, table, entity, node_literal(node), batch)
+            return merge.run(change_blocks(entity, source))
+
+    def ingest(self, table: str, batches: Iterable[Any], *, replace: bool = False) -> int:
+        """Bulk insert into one of the hub's tables; returns the rows given. Columns by name, absent ones become NULL.
+
+        `replace`: rows whose key is stored already take its place (keys must be distinct among the new rows).
+        Without it, a stored key is an error. Binary columns go through `connection`.
+        """
+        target, rows = self._tables[table], 0
+        with translated(self._where):
+            for block in blocks(batches, BLOCK_ROWS):
+                schema = _arrow_schema(target, block.schema.names)
+                fit = fitted(block, schema)
+                if replace:
+                    self._clear(target, fit)
+                self._dialect.insert(self.connection, target, fit)
+                rows += fit.num_rows
+        return rows
+
+    def _clear(self, target: sa.Table, rows: Any) -> None:
+        keys = [c.name for c in target.primary_key.columns]
+        stage = sa.Table(
+            INCOMING, sa.MetaData(), *(sa.Column(k, target.c[k].type) for k in keys), prefixes=["TEMPORARY"]
+        )
+        stage.create(self.connection)
+        self._dialect.insert(self.connection, stage, rows.select(keys))
+        self._dialect.analyse(self.connection, INCOMING)
+        if self._dialect.stage_keyed:
+            match = f"({','.join(keys)}) IN (SELECT {','.join(keys)} FROM {INCOMING})"
+        else:
+            same = " AND ".join(f"s.{k} = {target.name}.{k}" for k in keys)
+            match = f"EXISTS (SELECT 1 FROM {INCOMING} s WHERE {same})"
+        self.connection.exec_driver_sql(f"DELETE FROM {target.name} WHERE {match}")
+        self.connection.exec_driver_sql(f"DROP TABLE {INCOMING}")
+
+
+class Store:
+    """A node's database. Safe to share between threads; each transaction takes its own connection."""
+
+    def __init__(self, url: sa.URL, dialect: Dialect, tables: Tables, busy_seconds: int) -> None:
+        self.tables = tables
+        self.where = f"{url.get_backend_name()}：{Path(url.database or '').name}"
+        self._url = url
+        self._dialect = dialect
+        self._engine = dialect.engine(url, busy_seconds)
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """One write transaction: committed when the block ends, rolled back whole when it raises.
+
+        Raises `LockedError` (another writer), `PeerUnreachableError` (no database; E3112: outcome of COMMIT unknown).
+        """
+        with translated(self.where), self._engine.connect().execution_options(hub_write=True) as connection:
+            transaction = connection.begin()
+            try:
+                yield Transaction(connection, self._dialect, self.tables, self.where)
+            except BaseException:
+                with suppress(*DRIVER_ERRORS):
+                    transaction.rollback()
+                raise
+            try:
+                transaction.commit()
+            except sa.exc.DBAPIError as error:
+                if error.connection_invalidated:
+                    raise unknown_commit(self.where) from None
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """A reader with one unchanging view of the database, whatever is committed meanwhile."""
+        with translated(self.where), self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin() as transaction:
+                yield Reader(connection, self._dialect, self.tables, self.where)
+                transaction.rollback()
+
+    def read(
+        self,
+        entity: Entity,
+        *,
+        node: str | None = None,
+        columns: Sequence[str] | None = None,
+        order: Literal["pk", "natural"] = "pk",
+        pks: Iterable[str] | None = None,
+        block_rows: int = BLOCK_ROWS,
+    ) -> Iterator[Any]:
+        """As `Reader.read`, over a connection of its own."""
+        with self.reading() as reader:
+            yield from reader.read(entity, node=node, columns=columns, order=order, pks=pks, block_rows=block_rows)
+
+    def read_one(self, entity: Entity, node: str, pk: str) -> dict[str, Any] | None:
+        """As `Reader.read_one`."""
+        with self.reading() as reader:
+            return reader.read_one(entity, node, pk)
+
+    def count(self, entity: Entity, node: str | None = None) -> int:
+        """As `Reader.count`."""
+        with self.reading() as reader:
+            return reader.count(entity, node)
+
+    def digest(self, entity: Entity, node: str) -> TableDigest:
+        """As `Reader.digest`."""
+        with self.reading() as reader:
+            return reader.digest(entity, node)
+
+    def upgrade(self) -> None:
+        """Brings the database to the newest revision, in one transaction; does nothing if it is there already."""
+        with translated(self.where):
+            self._dialect.prepare(self._url)
+            with self._engine.connect().execution_options(hub_write=True) as connection, connection.begin():
+                self._dialect.check(connection)
+                self._dialect.serialise(connection)
+                command.upgrade(_alembic(connection), "head")
+
+    def revision(self) -> tuple[str | None, str]:
+        """(revision of the database or None before the first upgrade, newest revision known)."""
+        head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        if head is None:
+            raise RuntimeError("no migrations are shipped")
+        try:
+            with self.reading() as reader:
+                return MigrationContext.configure(reader.connection).get_current_revision(), head
+        except NotInitialisedError:
+            return None, head
+
+    def close(self) -> None:
+        """Releases pooled connections."""
+        self._engine.dispose()
+
+
+def _alembic(connection: sa.Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _arrow_schema(table: sa.Table, names: Sequence[str]) -> Any:
+    unknown = [n for n in names if n not in table.c]
+    if unknown:
+        raise RuntimeError(f"table {table.name} has no columns {unknown}")
+    fields = []
+    for name in names:
+        if isinstance(table.c[name].type, sa.LargeBinary):
+            raise RuntimeError(f"binary column {name} does not go through ingest")
+        fields.append((name, pa.int64() if isinstance(table.c[name].type, sa.Integer) else pa.string()))
+    return pa.schema(fields)

@@ -1,0 +1,77 @@
+"""The database tables that follow from the catalogue: one golden table per entity, beside the hub's own tables.
+
+Decides names and column types; migrations build exactly this (a test compares). Golden rows are keyed by
+(node, pk): the province's two-digit code and the record number. No natural key is indexed, because private columns
+will be encrypted at rest (protocol 14.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from hub.catalog import Catalog, Entity, Field
+from hub.changes import PK_LENGTH
+from hub.store.ledger import METADATA, char, long_text, text
+
+# Columns before the payload of a golden table, and in every digest line except `node`.
+HEAD: Final = ("node", "pk", "row_ver", "src_rid", "prov")
+# A double holds 15 decimal digits; SQLite keeps wider numbers exactly only as text.
+SQLITE_EXACT_DIGITS: Final = 15
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables of a node: `golden` by entity name, and the metadata that also holds the hub's tables by name."""
+
+    metadata: sa.MetaData
+    golden: dict[str, sa.Table]
+
+    def __getitem__(self, name: str) -> sa.Table:
+        """Table by its database name."""
+        return self.metadata.tables[name]
+
+
+def build_tables(catalog: Catalog) -> Tables:
+    """Metadata of one node's database, derived from the catalogue."""
+    metadata = sa.MetaData(naming_convention=METADATA.naming_convention)
+    golden = {e.name: _golden(e, metadata) for e in catalog.entities.values()}
+    for table in METADATA.tables.values():
+        table.to_metadata(metadata)
+    return Tables(metadata, golden)
+
+
+def golden_name(entity: Entity) -> str:
+    """`g_xs`"""
+    return f"g_{entity.name.lower()}"
+
+
+def column_type(field: Field) -> Any:
+    """C → VARCHAR(n), N → BIGINT or NUMERIC(n, s) as `hub.changes.arrow_type` says, T → TEXT/CLOB."""
+    if field.type == "T":
+        return long_text()
+    if field.length is None:
+        raise RuntimeError(f"field {field.name} has no length")
+    if field.type == "C":
+        return text(field.length)
+    if field.scale == 0 and field.length <= 18:
+        return sa.BigInteger()
+    number = sa.Numeric(field.length, field.scale)
+    if field.length > SQLITE_EXACT_DIGITS:
+        return number.with_variant(sa.String(field.length + 2), "sqlite")
+    return number
+
+
+def _golden(entity: Entity, metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        golden_name(entity),
+        metadata,
+        sa.Column("node", char(2), primary_key=True, nullable=False),
+        sa.Column("pk", char(PK_LENGTH), primary_key=True, nullable=False),
+        sa.Column("row_ver", sa.BigInteger, nullable=False),
+        sa.Column("src_rid", text(64)),
+        sa.Column("prov", text(80)),
+        *(sa.Column(f.name.lower(), column_type(f)) for f in entity.fields),
+    )

@@ -1,0 +1,343 @@
+"""One settling round of a province: read the sources, settle, and leave a durable change set.
+
+Decides when a round is whole or incremental, and holds one that would delete too much. The change set folder and the
+settling state are written before anything else sees them; `province_node.publish` brings them to the store.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from connectors.base import Source
+from connectors.changes import brake, row_hash_sql
+from connectors.registry import Sources, load_sources, open_source
+from hub.catalog import Catalog, load_catalog
+from hub.errors import HubError, UsageError
+from hub.settings import Node
+from province_node.extract import Alarm, Extract, Extracts, extract_all
+from province_node.local import ingest_supplements, read_supplements
+from province_node.state import counter, meta, open_state, set_counter, set_meta, transaction
+from quality.changed import begin_round, ingest_platform, scalar
+from quality.issues import findings, missing_dictionaries, note_looked_at, open_and_close, review_list
+from quality.matching import load_crosswalk
+from quality.settle import Settled, settle
+
+CROSSWALK = "school_crosswalk"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a round runs. `today`: the date dated rules see (YYYY-MM-DD); `full`: full comparison instead of watermarks."""
+
+    today: str
+    full: bool = False
+    review: bool = True
+    allow_deletes: bool = False
+    plan: bool = False
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round did. `number` is the change set (0 when nothing changed); counts only, no values."""
+
+    number: int
+    run: int
+    folder: Path
+    whole: bool
+    settled: Settled
+    extracts: tuple[Mapping[str, Any], ...]
+    alarms: tuple[Alarm, ...]
+    supplements: Mapping[str, Any]
+    dirt: Mapping[str, int] = field(default_factory=dict)
+    gaps: Mapping[str, int] = field(default_factory=dict)
+    conflicts: Mapping[str, int] = field(default_factory=dict)
+
+
+class _Plan(Exception):  # noqa: N818 - not an error: carries the plan out of the transaction that is rolled back
+    def __init__(self, round_: Round) -> None:
+        self.round = round_
+
+
+Progress = Callable[[str, str], None]
+
+
+def run_round(
+    node: Node, options: Options, *, nonce: Callable[[], str], progress: Progress = lambda _step, _what: None
+) -> Round:
+    """Extract and settle. The change set lies in `node.changes`; the state is committed. With `plan`, nothing stays."""
+    sources = load_sources(node.sources)
+    catalog = load_catalog(sources.site_dictionaries)
+    con = open_state(node, catalog, today=options.today)
+    try:
+        with transaction(con):
+            done = _round(con, node, catalog, sources, options, nonce, progress)
+            if options.plan:
+                raise _Plan(done)
+            return done
+    except _Plan as plan:
+        shutil.rmtree(plan.round.folder, ignore_errors=True)
+        return plan.round
+    finally:
+        con.close()
+
+
+def _round(
+    con: duckdb.DuckDBPyConnection,
+    node: Node,
+    catalog: Catalog,
+    sources: Sources,
+    options: Options,
+    nonce: Callable[[], str],
+    progress: Progress,
+) -> Round:
+    run = counter(con, "run") + 1
+    extracts = _extract(con, node, catalog, sources, options, run, progress)
+    supplements = read_supplements(con, catalog, sources.templates, lambda n: progress("extract", n))
+    whole = _whole(con, catalog, sources, extracts)
+    numbers = counter(con, "extract") + len(extracts.taken)
+    progress("settle", "规范化")
+    begin_round(con, catalog)
+    read = [_ingest(con, catalog, e) for e in extracts.taken]
+    local = ingest_supplements(
+        con, catalog, supplements, node.extracts / f"{run:06d}", first_number=numbers + 1, reviewed=options.review
+    )
+    number = counter(con, "change_set") + 1
+    folder = node.changes / f"{number:08d}"
+    shutil.rmtree(folder, ignore_errors=True)  # of a round that died before its commit
+    folder.mkdir(parents=True)
+    settled = settle(
+        con,
+        catalog,
+        secret=node.secret(),
+        whole=whole,
+        number=number,
+        lo=counter(con, "change_log") + 1,
+        folder=folder,
+        nonce=nonce,
+        progress=lambda what: progress("settle", what),
+    )
+    _check_brake(con, catalog, node, settled, options)
+    findings(con, catalog)
+    missing_dictionaries(con, catalog)
+    review_list(con)
+    if not whole:
+        note_looked_at(con, catalog)
+    open_and_close(con, folder, whole=whole, run=run)
+    done = Round(
+        number, run, folder, whole, settled, tuple(read), tuple([*extracts.alarms, *local.alarms]), local.counts(),
+        _sums(con, "SELECT kind, sum(hits) FROM dirt GROUP BY kind"),
+        _sums(con, "SELECT entity || '.' || field, sum(missing) FROM gap GROUP BY 1"),
+        _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source || coalesce(value, ''))) "
+              "FROM disagreement GROUP BY state"),
+    )  # fmt: skip
+    _write_record(done, catalog, options)
+    _advance(con, extracts, run, numbers + local.files, settled, number)
+    return done
+
+
+def _extract(
+    con: duckdb.DuckDBPyConnection,
+    node: Node,
+    catalog: Catalog,
+    sources: Sources,
+    options: Options,
+    run: int,
+    progress: Progress,
+) -> Extracts:
+    opened: dict[str, Source | Alarm] = {}
+    for system in catalog.systems:
+        if system not in sources.systems:
+            opened[system] = Alarm(
+                system, "E2004", f"[E2004] 没有配置数据源 {system}　下一步：在 sources.toml 中补上其 URL"
+            )
+            continue
+        try:
+            opened[system] = open_source(sources.systems[system])
+        except HubError as error:
+            opened[system] = Alarm(system, error.code, error.sentence(), error.retryable)
+    tables = [t for t in catalog.source_tables() if t.entity is not None or t.purpose == CROSSWALK]
+    try:
+        return extract_all(
+            con,
+            [(opened[t.system], t) for t in tables],
+            first_number=counter(con, "extract") + 1,
+            folder=node.extracts / f"{run:06d}",
+            full=options.full or _definitions_changed(con, catalog, sources),
+            overlap=dt.timedelta(hours=node.settings.overlap_hours),
+            progress=lambda what: progress("extract", what),
+        )
+    finally:
+        for source in opened.values():
+            if not isinstance(source, Alarm):
+                source.close()
+
+
+def _definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog, sources: Sources) -> bool:
+    """Code tables or rules other than those the contributions were judged by: everything is read and judged again."""
+    del sources
+    return meta(con, "definitions") not in (None, definitions_digest(catalog))
+
+
+def definitions_digest(catalog: Catalog) -> str:
+    """Digest of what normalising and row rules depend on: code tables, labels, site dictionaries, registry version."""
+    import hashlib
+
+    codes = catalog.codes
+    body = json.dumps(
+        [
+            {n: t.codes for n, t in codes.tables.items()},
+            codes.labels,
+            sorted(codes.site_loaded),
+            catalog.registry.version,
+            sorted(catalog.rules),
+            duckdb.__version__,
+        ],
+        ensure_ascii=False,
+        sort_keys=True,
+    )
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, sources: Sources, extracts: Extracts) -> bool:
+    """Takes the crosswalk; true when every record must be settled again."""
+    crosswalk = next((e for e in extracts.taken if e.table.purpose == CROSSWALK), None)
+    before = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
+    load_crosswalk(con, str(crosswalk.file) if crosswalk else None, crosswalk.number if crosswalk else 0)
+    after = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
+    first = not any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in catalog.entities)
+    changed = _definitions_changed(con, catalog, sources)
+    if changed or (after != before and not first):
+        _rebuild(con, catalog, extracts, only_codes=not changed)
+    set_meta(con, "definitions", definitions_digest(catalog))
+    return first or changed or after != before
+
+
+def _rebuild(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts, *, only_codes: bool) -> None:
+    """Contributions judged by older definitions are dropped where this round read the whole table, so they are judged anew.
+
+    With a changed crosswalk only, kept contributions take the new school codes in place.
+    """
+    if only_codes:
+        for entity in catalog.entities.values():
+            for f in entity.fields:
+                if f.kind == "school_ref":
+                    con.execute(
+                        f"UPDATE c_{entity.name} SET {f.name} = w.new FROM crosswalk w WHERE w.confirmed AND w.old = {f.name}"
+                    )
+        return
+    for extract in extracts.taken:
+        if extract.complete and extract.table.entity:
+            con.execute(f"DELETE FROM c_{extract.table.entity}")
+
+
+def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) -> Mapping[str, Any]:
+    table = extract.table
+    record: dict[str, Any] = {
+        "extract_no": extract.number, "system": table.system, "source_table": table.table, "mode": extract.mode,
+        "since": extract.since, "until_mark": extract.high_mark, "rows_read": extract.rows, "rows_taken": extract.rows,
+        "unchanged": 0, "removed": 0, "file": f"{extract.file.parent.name}/{extract.file.name}", "sha256": extract.sha256,
+    }  # fmt: skip
+    if table.entity is None:
+        return record
+    columns = [c.name for c in table.columns]
+    done = ingest_platform(
+        con,
+        catalog,
+        table,
+        str(extract.file),
+        extract_no=extract.number,
+        row_hash=row_hash_sql(columns, without=(table.updated,) if table.updated else ()),
+        complete=extract.complete,
+        removed=extract.removed,
+    )
+    con.execute(
+        "INSERT INTO watermark VALUES (?, ?, ?) ON CONFLICT (source_table) DO UPDATE SET high_mark = excluded.high_mark, "
+        "rows_seen = excluded.rows_seen",
+        [table.name, extract.high_mark, extract.rows],
+    )
+    return record | {"rows_taken": done.taken, "unchanged": done.unchanged, "removed": done.removed}
+
+
+def _check_brake(
+    con: duckdb.DuckDBPyConnection, catalog: Catalog, node: Node, settled: Settled, options: Options
+) -> None:
+    """Holds a round that would delete more than the set share of an entity (architecture: mass-delete brake)."""
+    if options.allow_deletes:
+        return
+    held = []
+    for name, balance in settled.balance.items():
+        stock = int(scalar(con, f"SELECT count(*) FROM g_{name}")) + balance.deleted - balance.inserted
+        too_many = brake(balance.deleted, stock, node.settings.max_delete_share)
+        if too_many and balance.deleted > node.settings.min_braked_deletes:
+            held.append(f"{catalog.entities[name].cn} {balance.deleted}/{stock} 条")
+    if held:
+        raise HubError(
+            "E3201",
+            f"本轮将删除过多记录（{'；'.join(held)}），超过设定比例 {node.settings.max_delete_share:.0%}，整轮挂起，未改动任何数据",
+            where="删除刹车",
+            step="核实数据源确有大批注销后，用 --allow-deletes 重新运行；否则请数据源修复",
+        )
+
+
+def _sums(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:
+    return {str(k): int(v) for k, v in con.execute(sql).fetchall()}
+
+
+def _advance(
+    con: duckdb.DuckDBPyConnection, extracts: Extracts, run: int, last_extract: int, settled: Settled, number: int
+) -> None:
+    set_counter(con, "run", run)
+    set_counter(con, "extract", last_extract)
+    set_counter(con, "change_set", number)
+    set_counter(con, "change_log", max(counter(con, "change_log"), settled.changes.hi))
+
+
+def _write_record(done: Round, catalog: Catalog, options: Options) -> None:
+    """`round.json` in the change set's folder: everything publishing needs, durable before the state commits."""
+    body = {
+        "number": done.number,
+        "run": done.run,
+        "whole": done.whole,
+        "today": options.today,
+        "full": options.full,
+        "registry_version": catalog.registry.version,
+        "codes_digest": definitions_digest(catalog),
+        "files": [{**asdict(f), "path": f.path.name, "counts": asdict(f.counts)} for f in done.settled.changes.files],
+        "extracts": list(done.extracts),
+        "balance": {k: asdict(v) for k, v in done.settled.balance.items()},
+        "issues": dict(done.settled.issues),
+        "dirt": dict(done.dirt),
+        "gaps": dict(done.gaps),
+        "conflicts": dict(done.conflicts),
+        "supplements": dict(done.supplements),
+        "key_changes": done.settled.key_changes,
+        "alarms": [a.sentence for a in done.alarms],
+    }
+    path = done.folder / "round.json"
+    path.write_text(json.dumps(body, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
+    for file in done.folder.iterdir():
+        _sync(file)
+    _sync(done.folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def require_province(node: Node) -> None:
+    """Settling is a province's step."""
+    if node.settings.role != "province":
+        raise UsageError("E1004", "该命令只在省级节点运行", where="hub.toml role", step="用 --node 指定省级节点目录")

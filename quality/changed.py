@@ -1,0 +1,180 @@
+"""Which contributions changed: brings an extract into the settling state and notes the touched keys.
+
+Decides by comparing row hashes per raw key (full row-hash comparison), so an overlap read twice, or a full read, costs
+a comparison and nothing else. A key's rows are replaced together: duplicates of a key stay visible to the gate.
+
+Leaves finding the rows (watermark, key sets) to the province's extract step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from hub.catalog import Catalog, Entity, SourceTable
+from quality.contributions import LOCAL_MARKS, Projection, platform_marks, platform_projection
+from quality.expressions import ident, key_text, text
+from quality.normalise import dirt_counts, mapped_columns
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """Rows of one extract: read, unchanged since the last one, taken (new or changed), raw keys removed."""
+
+    read: int
+    unchanged: int
+    taken: int
+    removed: int
+
+
+def scalar(con: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    """First column of the first row."""
+    row = con.execute(sql).fetchone()
+    if row is None:
+        raise RuntimeError("query returned no row")
+    return row[0]
+
+
+def begin_round(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """Empties the tables of touched rows: `t_<entity>` keeps every old and new version touched in this round."""
+    for entity in catalog.entities.values():
+        columns = ", ".join(f"{ident(f.name)} VARCHAR" for f in entity.fields)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE t_{entity.name} ({columns})")
+    con.execute("CREATE OR REPLACE TEMP TABLE dirt (source VARCHAR, field VARCHAR, kind VARCHAR, hits BIGINT)")
+
+
+def _note_touched(con: duckdb.DuckDBPyConnection, entity: Entity, table: str, condition: str) -> None:
+    columns = ", ".join(f"{ident(f.name)}::VARCHAR" for f in entity.fields)
+    con.execute(f"INSERT INTO t_{entity.name} SELECT {columns} FROM {table} WHERE {condition}")
+
+
+def ingest_platform(
+    con: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    table: SourceTable,
+    file: str,
+    *,
+    extract_no: int,
+    row_hash: str,
+    complete: bool,
+    removed: pa.Table | None = None,
+) -> Ingested:
+    """Takes one extract of a platform table (Parquet of raw text, whole rows of every key it names).
+
+    `complete`: the extract is the whole table, so absent keys are gone; `removed`: raw keys (column `_rk`) found gone by
+    a key comparison. Returns the counts; touched rows are noted in `t_<entity>`.
+    """
+    if table.entity is None:
+        raise RuntimeError(f"{table.name} feeds no entity")
+    entity = catalog.entities[table.entity]
+    store = f"c_{entity.name}"
+    raw = f"SELECT * FROM read_parquet({text(file)}, file_row_number = true)"
+    marks = platform_marks(table, extract_no, row_hash)
+    read = int(scalar(con, f"SELECT count(*) FROM read_parquet({text(file)})"))
+    first = int(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM {store} LIMIT 1)")) == 0
+    gone = 0
+    if not first:
+        gone = _mark_replaced(con, raw, marks, store, complete=complete, removed=removed)
+        raw = f"SELECT r.* FROM ({raw}) r SEMI JOIN replaced p ON p._rk = {key_text(table.key, 'r.')}"
+        _note_touched(con, entity, store, "_rk IN (SELECT _rk FROM replaced)")
+        con.execute(f"DELETE FROM {store} WHERE _rk IN (SELECT _rk FROM replaced)")
+    _count_dirt(con, entity, table, raw)
+    select = platform_projection(catalog, table).sql(raw, marks)
+    taken = int(scalar(con, f"SELECT count(*) FROM ({raw})")) if not first else read
+    con.execute(f"INSERT INTO {store} {select}")
+    if not first:
+        _note_touched(con, entity, store, f"_ext = {extract_no}")
+    return Ingested(read, read - taken, taken, gone)
+
+
+def _mark_replaced(
+    con: duckdb.DuckDBPyConnection,
+    raw: str,
+    marks: dict[str, str],
+    store: str,
+    *,
+    complete: bool,
+    removed: pa.Table | None,
+) -> int:
+    """Fills `replaced` with the raw keys whose rows differ or are gone; returns how many are gone."""
+    digest = "count(*) AS n, bit_xor(_raw) AS x, sum(_raw::HUGEINT) AS s"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE seen AS SELECT _rk, {digest} FROM "
+        f"(SELECT {marks['_rk']} AS _rk, {marks['_raw']} AS _raw FROM ({raw})) GROUP BY _rk"
+    )
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE replaced AS SELECT s._rk FROM seen s LEFT JOIN "
+        f"(SELECT _rk, {digest} FROM {store} WHERE _rk IN (SELECT _rk FROM seen) GROUP BY _rk) o ON o._rk = s._rk "
+        "WHERE o._rk IS NULL OR o.n <> s.n OR o.x <> s.x OR o.s <> s.s"
+    )
+    before = int(scalar(con, "SELECT count(*) FROM replaced"))
+    if complete:
+        con.execute(f"INSERT INTO replaced SELECT DISTINCT _rk FROM {store} WHERE _rk NOT IN (SELECT _rk FROM seen)")
+    elif removed is not None and removed.num_rows:
+        con.register("removed_keys", removed)
+        con.execute(
+            f"INSERT INTO replaced SELECT DISTINCT _rk FROM {store} WHERE _rk IN (SELECT _rk FROM removed_keys)"
+        )
+        con.unregister("removed_keys")
+    return int(scalar(con, "SELECT count(*) FROM replaced")) - before
+
+
+def _count_dirt(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable, raw: str) -> None:
+    counts = dirt_counts(mapped_columns(entity, table.columns))
+    if not counts:
+        return
+    row = con.execute(f"SELECT {', '.join(sql for _, _, sql in counts)} FROM ({raw})").fetchone()
+    hits = [[table.name, f, k, n] for (f, k, _), n in zip(counts, row or (), strict=True) if n]
+    if hits:
+        con.executemany("INSERT INTO dirt VALUES (?, ?, ?, ?)", hits)
+
+
+def ingest_local(
+    con: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    entity: Entity,
+    file: str,
+    columns: dict[str, str],
+    *,
+    extract_no: int,
+    reviewed: bool,
+) -> int:
+    """Takes the rows a school's template supplies for one entity; returns how many.
+
+    `file`: Parquet of raw text with `_row`, `_school`, `_id_type`, `_id_no`; `columns`: raw column → field name.
+    A school's later rows replace its earlier ones by identity (ruling 9); absence deletes nothing.
+    """
+    form = "label"
+    fields = [
+        (raw, form if entity[name].code or name == "XZ" else "text", entity[name]) for raw, name in columns.items()
+    ]
+    marks = {
+        "_school": "_school",
+        "_id_type": "_id_type",
+        "_id_no": "_id_no",
+        "_ext": f"{extract_no}::INTEGER",
+        "_line": "_row",
+    }
+    # A family member's number stands in every row of a template; it says nothing by itself.
+    present = " OR ".join(f"coalesce(trim({ident(raw)}), '') <> ''" for raw, n in columns.items() if n != "CYXH")
+    source = f"SELECT * FROM read_parquet({text(file)}) WHERE {present}"
+    select = Projection(catalog, entity, fields).sql(source, marks)
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT *, {'TRUE' if reviewed else 'FALSE'} AS _reviewed FROM ({select})"
+    )
+    own = " AND ".join(
+        f"i.{ident(k)} IS NOT DISTINCT FROM l.{ident(k)}" for k in entity.key if k not in ("GRBSM", "XXDM")
+    )
+    same = "i._school = l._school AND i._id_type IS NOT DISTINCT FROM l._id_type AND i._id_no IS NOT DISTINCT FROM l._id_no"
+    match = f"{same} AND {own}" if own else same
+    for note in ("l", "incoming"):
+        table = f"l_{entity.name}" if note == "l" else "incoming"
+        where = f"EXISTS (SELECT 1 FROM incoming i WHERE {match})" if note == "l" else "TRUE"
+        _note_touched(con, entity, f"{table} l", where)
+    con.execute(f"DELETE FROM l_{entity.name} l WHERE EXISTS (SELECT 1 FROM incoming i WHERE {match})")
+    names = ", ".join([*(ident(f.name) for f in entity.fields), *(m.split()[0] for m in LOCAL_MARKS.split(", "))])
+    con.execute(f"INSERT INTO l_{entity.name} SELECT {names} FROM incoming")
+    return int(scalar(con, "SELECT count(*) FROM incoming"))

@@ -1,0 +1,104 @@
+"""Conflicts: good rows that disagree, with the losing values kept (rulings 3, 18, 21).
+
+Decides which disagreements are recorded (已由权威源定值: the authority won, nobody is asked) and which wait for a person
+(待处理). A conflict's identity is a digest of what it is about, so the same disagreement keeps its number over rounds.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from hub.catalog import Catalog, Entity, Field, SourceTable
+from quality.expressions import FULL_WIDTH, HALF_WIDTH, ident, text
+from quality.gate import natural_key
+from quality.survivorship import Round
+
+DECIDED = "已由权威源定值"
+WAITING = "待处理"
+COLUMNS = (
+    "entity VARCHAR, natural_key VARCHAR, field VARCHAR, rule VARCHAR, state VARCHAR, source VARCHAR, value VARCHAR, "
+    "winner_source VARCHAR, winner_value VARCHAR, clash VARCHAR, _ext INTEGER, _line BIGINT, rows_named BIGINT"
+)
+
+
+def begin_conflicts(con: duckdb.DuckDBPyConnection) -> None:
+    """Empties the table of disagreements of this round."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE disagreement ({COLUMNS})")
+
+
+def losing_values(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity, table: SourceTable) -> None:
+    """A supplement that differs from the platform's valid value is recorded; against an invalid one a person is asked."""
+    if entity.name not in round_.has_local:
+        return
+    shared = [
+        f
+        for f in entity.fields
+        if f.name in table.column_names and f.name not in entity.key and _ask(round_, entity, f)
+    ]
+    if not shared:
+        return
+    match = " AND ".join(f"l.{ident(k)} = k.{ident(k)}" for k in entity.key)
+    invalid = "list_transform(coalesce(k._bad, []), lambda x: split_part(x, ':', 2))"
+    pairs = ", ".join(
+        f"CASE WHEN k.{ident(f.name)} <> l.{ident(f.name)} AND NOT list_contains("
+        f"list_transform(coalesce(l._bad, []), lambda x: split_part(x, ':', 2)), {text(f.name)}) "
+        f"THEN {{'f': {text(f.name)}, 'own': k.{ident(f.name)}::VARCHAR, 'other': l.{ident(f.name)}::VARCHAR, "
+        f"'bad': list_contains({invalid}, {text(f.name)})}} END"
+        for f in shared
+    )
+    con.execute(
+        f"INSERT INTO disagreement SELECT {text(entity.name)}, nk, p.f, '', CASE WHEN p.bad THEN {text(WAITING)} ELSE "
+        f"{text(DECIDED)} END, 'L', p.other, {text(table.system)}, p.own, '', _ext, _line, 1 FROM ("
+        f"SELECT {natural_key(entity, 'k.')} AS nk, l._ext, l._line, unnest(list_filter([{pairs}], lambda x: x IS NOT NULL)) AS p, "
+        f"k._bad IS NOT NULL AS refused FROM k_{entity.name} k JOIN m_{entity.name} l ON {match} "
+        "WHERE k._state <> '0' AND k._approval NOT IN ('1', '3')) WHERE p.bad OR NOT refused"
+    )
+
+
+def _ask(round_: Round, entity: Entity, field: Field) -> bool:
+    return round_.catalog.registry.owners[entity.name, field.name].fill or field.name == "XM"
+
+
+def invalid_against_prior(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:
+    """The authority sent an invalid value where a valid one stands from before: a person is asked (ruling 21)."""
+    match = " AND ".join(f"g.{ident(k)} = k.{ident(k)}" for k in entity.key)
+    fields = [f for f in entity.fields if f.name in table.column_names and f.name not in entity.key]
+    own = " ".join(f"WHEN {text(f.name)} THEN k.{ident(f.name)}::VARCHAR" for f in fields)
+    prior = " ".join(f"WHEN {text(f.name)} THEN g.{ident(f.name)}::VARCHAR" for f in fields)
+    con.execute(
+        f"INSERT INTO disagreement SELECT {text(entity.name)}, nk, f, rule, {text(WAITING)}, {text(table.system)}, own, 'P', prior, '', "
+        f"_ext, _line, 1 FROM (SELECT nk, f, rule, _ext, _line, CASE f {own} END AS own, CASE f {prior} END AS prior FROM ("
+        f"SELECT k.*, {natural_key(entity, 'k.')} AS nk, split_part(h, ':', 2) AS f, split_part(h, ':', 1) AS rule "
+        f"FROM (SELECT k.*, unnest(k._bad) AS h FROM k_{entity.name} k WHERE k._bad IS NOT NULL) k) k "
+        f"JOIN g_{entity.name} g ON {match}) WHERE prior IS NOT NULL AND rule IN ('YX05', 'YX14', 'YX18')"
+    )
+
+
+def clashes(con: duckdb.DuckDBPyConnection) -> None:
+    """One conflict per clash names its rows together (ruling 3): the rows share `clash`."""
+    con.execute(
+        f"INSERT INTO disagreement SELECT entity, natural_key, field, rule, {text(WAITING)}, source, NULL, NULL, NULL, "
+        "substr(sha256(clash), 1, 16), _ext, _line, count(*) OVER (PARTITION BY clash) FROM clash"
+    )
+
+
+def copied_names(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """School names that S1 and S2 carry as copies, where they differ from S3's: one row per school, source and name."""
+    for table in catalog.source_tables():
+        if table.entity is None or not any(c.compare for c in table.columns):
+            continue
+        name = f"trim(translate(_copy, {text(FULL_WIDTH + chr(0x3000))}, {text(HALF_WIDTH + ' ')}))"
+        con.execute(
+            f"INSERT INTO disagreement SELECT 'xx', s.XXDM, 'XXMC', '', {text(DECIDED)}, {text(table.system)}, c.name, 'S3', "
+            "s.XXMC, '', c._ext, c._line, c.n FROM (SELECT XXDM, name, count(*) AS n, min(_ext) AS _ext, min(_line) AS _line FROM ("
+            f"SELECT XXDM, {name} AS name, _ext, _line FROM c_{table.entity} WHERE _state <> '0' AND _copy IS NOT NULL) "
+            "GROUP BY XXDM, name) c JOIN alive_xx_name s ON s.XXDM = c.XXDM WHERE c.name <> s.XXMC AND c.name <> ''"
+        )
+
+
+def unconfirmed_codes(con: duckdb.DuckDBPyConnection) -> None:
+    """Old/new school codes not yet confirmed: not applied, a person is asked (ruling 18)."""
+    con.execute(
+        f"INSERT INTO disagreement SELECT 'xx', new, 'JXXDM', '', {text(WAITING)}, 'S1', old, NULL, NULL, '', _ext, _line, 1 "
+        "FROM crosswalk WHERE NOT confirmed"
+    )

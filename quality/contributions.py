@@ -1,0 +1,213 @@
+"""Contributions: what each source says of each record, normalised and judged on its own (ruling 20, first three steps).
+
+Tables of the settling state, one pair per entity: `c_<entity>` holds the platform's rows, `l_<entity>` the schools'
+supplements. Each row keeps where it came from (`_ext`, `_line`: extract number and line in it), the raw key and a hash
+of the raw row, the soft-delete and approval states, and the row rules it breaks (`_bad`, severity 错误; `_soft`,
+lesser ones), each as `RULE:FIELD`.
+
+Decides what a row becomes; which rows changed is `quality.changed`, which value wins is `quality.survivorship`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from hub.catalog import Catalog, Entity, Field, SourceColumn, SourceTable
+from hub.changes import arrow_type
+from quality.expressions import any_of, ident, key_text, text
+from quality.normalise import clean, convert, empty_to_null
+from quality.rules import hard_rules, soft_rules
+
+# Text columns every contribution carries after its payload.
+MARKS = "_ext INTEGER, _line BIGINT, _rk VARCHAR, _raw UBIGINT, _state VARCHAR, _approval VARCHAR, _copy VARCHAR, _bad VARCHAR[], _soft VARCHAR[]"
+LOCAL_MARKS = "_school VARCHAR, _id_type VARCHAR, _id_no VARCHAR, _ext INTEGER, _line BIGINT, _bad VARCHAR[], _soft VARCHAR[], _reviewed BOOLEAN"
+
+# Templates say only 应届/往届; with the household register it becomes 101–104 (学生来源, label_crosswalk).
+ORIGIN = (
+    "CASE WHEN {own} = '应届' THEN CASE WHEN starts_with(b.v_HKXZM, '农') THEN '102' ELSE '101' END "
+    "WHEN {own} = '往届' THEN CASE WHEN starts_with(b.v_HKXZM, '农') THEN '104' ELSE '103' END END"
+)
+
+
+def sql_type(field: Field) -> str:
+    """DuckDB type of a payload column."""
+    kind = arrow_type(field)
+    if kind == "string":
+        return "VARCHAR"
+    return "BIGINT" if kind == "int64" else f"DECIMAL({field.length},{field.scale})"
+
+
+def payload_ddl(entity: Entity) -> str:
+    """Column definitions of an entity's payload."""
+    return ", ".join(f"{ident(f.name)} {sql_type(f)}" for f in entity.fields)
+
+
+def create_tables(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """Creates the contribution, golden and lookup tables of an empty settling state."""
+    for entity in catalog.entities.values():
+        payload = payload_ddl(entity)
+        con.execute(f"CREATE TABLE IF NOT EXISTS c_{entity.name} ({payload}, {MARKS})")
+        con.execute(f"CREATE TABLE IF NOT EXISTS l_{entity.name} ({payload}, {LOCAL_MARKS})")
+        con.execute(
+            f"CREATE TABLE IF NOT EXISTS g_{entity.name} "
+            f"(pk VARCHAR, row_ver BIGINT, src_rid VARCHAR, prov VARCHAR, {payload})"
+        )
+    con.execute(
+        "CREATE TABLE IF NOT EXISTS crosswalk (old VARCHAR, new VARCHAR, confirmed BOOLEAN, _ext INTEGER, _line BIGINT)"
+    )
+    con.execute("CREATE TABLE IF NOT EXISTS key_alias (entity VARCHAR, key_pk VARCHAR, pk VARCHAR)")
+    con.execute("CREATE TABLE IF NOT EXISTS student_alias (old VARCHAR, new VARCHAR)")
+    con.execute("CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR)")
+
+
+def load_lookups(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """Temporary lookup tables of this run: labels, codes, divisions, majors."""
+    codes = catalog.codes
+    rows: dict[tuple[str, str], str] = {}
+    for table in codes.tables.values():
+        seen: dict[str, str] = {}
+        for code, name in table.codes.items():
+            # Upper levels of a hierarchical table share names with their leaves: the longest code is the leaf.
+            if name not in seen or len(code) > len(seen[name]):
+                seen[name] = code
+        rows.update({(table.name, name): code for name, code in seen.items()})
+        rows.update({(table.name, code): code for code in table.codes if (table.name, code) not in rows})
+    for table_name, labels in codes.labels.items():
+        rows.update({(table_name, label): code for label, code in labels.items()})
+    _load(con, "label_code", tbl=[t for t, _ in rows], label=[n for _, n in rows], code=list(rows.values()))
+    majors = list(codes.majors.items())
+    _load(
+        con,
+        "major_known",
+        version=[v for (v, _), _ in majors],
+        code=[c for (_, c), _ in majors],
+        name=[n for _, n in majors],
+    )
+    _load(con, "major_map", old=list(codes.major_map), new=list(codes.major_map.values()))
+    _load(con, "division_known", code=sorted(codes.divisions))
+
+
+def _load(con: duckdb.DuckDBPyConnection, table: str, /, **columns: list[str]) -> None:
+    """A temporary table of text columns out of Python lists."""
+    con.register("incoming_lookup", pa.table({n: pa.array(v, pa.string()) for n, v in columns.items()}))
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM incoming_lookup")
+    con.unregister("incoming_lookup")
+
+
+class Projection:
+    """The layered SELECT that turns raw rows of one layout into contributions of one entity."""
+
+    def __init__(self, catalog: Catalog, entity: Entity, columns: Sequence[tuple[str, str, Field]]) -> None:
+        """`columns`: (raw column name, form, field) of every column that feeds the entity."""
+        self.catalog, self.entity, self.columns = catalog, entity, columns
+        self.carried = {field.name for _, _, field in columns}
+
+    def _layer(self, source: str, marks: Sequence[str], values: Mapping[str, str]) -> str:
+        items = [f"{v} AS {ident('v_' + n)}" for n, v in values.items()]
+        return f"SELECT {', '.join([*marks, *items])} FROM ({source})"
+
+    def sql(self, raw: str, marks: Mapping[str, str]) -> str:
+        """SELECT of payload columns (NULL where the layout has none), the marks, `_bad` and `_soft`.
+
+        `raw`: SQL of the raw rows; `marks`: name → SQL over the raw rows of the columns to carry along.
+        """
+        names = list(marks)
+        first = [f"{v} AS {n}" for n, v in marks.items()]
+        layer = self._layer(raw, first, {f.name: clean(ident(r), f) for r, _, f in self.columns})
+        for step in (empty_to_null, convert):
+            layer = self._layer(layer, names, {f.name: step(ident("v_" + f.name), f) for _, _, f in self.columns})
+        layer = self._coded(layer, names)
+        return self._judged(self._typed(layer, names), names)
+
+    def _coded(self, layer: str, names: Sequence[str]) -> str:
+        """Label → code and old → new school codes, by joins on small lookup tables; notes what is unknown."""
+        joins, values, unknown = [], {}, []
+        for i, (_, form, field) in enumerate(self.columns):
+            own = f"b.{ident('v_' + field.name)}"
+            values[field.name] = own
+            table = self.catalog.codes.tables.get(field.code) if field.code else None
+            if form == "label" and table is not None and (table.codes or field.code in self.catalog.codes.labels):
+                joins.append(
+                    f"LEFT JOIN (SELECT label, code FROM label_code WHERE tbl = {text(table.name)}) t{i} ON t{i}.label = {own}"
+                )
+                values[field.name] = f"t{i}.code"
+                if field.code == "XSLY" and "HKXZM" in self.carried:
+                    values[field.name] = f"coalesce(t{i}.code, {ORIGIN.format(own=own)})"
+                unknown.append(
+                    f"CASE WHEN {own} IS NOT NULL AND {values[field.name]} IS NULL THEN {text(field.name)} END"
+                )
+            elif form == "label" and field.name == "XZ":
+                years = self.catalog.codes.labels.get("XZ(年)", {})
+                cases = " ".join(f"WHEN {text(k)} THEN {text(v)}" for k, v in years.items())
+                values[field.name] = f"CASE {own} {cases} ELSE {own} END"
+            elif field.kind in ("school", "school_ref"):
+                joins.append(f"LEFT JOIN crosswalk t{i} ON t{i}.confirmed AND t{i}.old = {own}")
+                values[field.name] = f"coalesce(t{i}.new, {own})"
+        items = [f"b.{n}" for n in names] + [f"{v} AS {ident('v_' + n)}" for n, v in values.items()]
+        return f"SELECT {', '.join(items)}, {any_of(unknown)} AS _unknown FROM ({layer}) b {' '.join(joins)}"
+
+    def _typed(self, layer: str, names: Sequence[str]) -> str:
+        """Numbers become numbers; a number that is none is noted; 999 numbers change their type (YX19, ruling 12)."""
+        items, malformed = [], []
+        temporary = "regexp_full_match(v_SFZJH, '999[0-9]{15}') AND coalesce(v_SFZJLXM, '1') = '1'"
+        has_id = {"SFZJH", "SFZJLXM"} <= self.carried
+        for field in self.entity.fields:
+            own = ident("v_" + field.name)
+            if field.name not in self.carried:
+                items.append(f"NULL::{sql_type(field)} AS {ident(field.name)}")
+            elif field.type == "N":
+                items.append(f"try_cast({own} AS {sql_type(field)}) AS {ident(field.name)}")
+                malformed.append(
+                    f"CASE WHEN {own} IS NOT NULL AND try_cast({own} AS {sql_type(field)}) IS NULL THEN {text(field.name)} END"
+                )
+            elif field.name == "SFZJLXM" and has_id:
+                items.append(f"CASE WHEN {temporary} THEN 'Z' ELSE {own} END AS {ident(field.name)}")
+            else:
+                items.append(f"{own} AS {ident(field.name)}")
+        flag = temporary if has_id else "FALSE"
+        return (
+            f"SELECT {', '.join([*items, *names])}, _unknown, {any_of(malformed)} AS _malformed, "
+            f"{flag} AS _temporary FROM ({layer})"
+        )
+
+    def _judged(self, layer: str, names: Sequence[str]) -> str:
+        """Adds `_bad` and `_soft`: the row rules of severity 错误 and the lesser ones this row breaks."""
+        present = [f for f in self.entity.fields if f.name in self.carried]
+        labels = {f.name for _, form, f in self.columns if form == "label"}
+        hard = hard_rules(self.catalog, self.entity, present, labels)
+        soft = soft_rules(self.catalog, self.entity, present, labels)
+        payload = ", ".join(ident(f.name) for f in self.entity.fields)
+        return (
+            f"SELECT {payload}, {', '.join(names)}, {any_of([h.sql() for h in hard])} AS _bad, "
+            f"{any_of([s.sql() for s in soft])} AS _soft FROM ({layer})"
+        )
+
+
+def platform_projection(catalog: Catalog, table: SourceTable) -> Projection:
+    """Projection of a platform table onto the entity it feeds."""
+    if table.entity is None:
+        raise RuntimeError(f"{table.name} feeds no entity")
+    entity = catalog.entities[table.entity]
+    columns = [(c.name, c.form, entity[c.name]) for c in table.columns if _feeds(c, entity)]
+    return Projection(catalog, entity, columns)
+
+
+def _feeds(column: SourceColumn, entity: Entity) -> bool:
+    return column.compare is None and column.name in entity.by_name
+
+
+def platform_marks(table: SourceTable, extract_no: int, row_hash: str) -> dict[str, str]:
+    """Marks of a platform row over its raw columns (`file_row_number` counts from 0); `row_hash`: SQL of the raw row's hash."""
+    copy = next((ident(c.name) for c in table.columns if c.compare), "NULL::VARCHAR")
+    return {
+        "_ext": f"{extract_no}::INTEGER",
+        "_line": "(file_row_number + 1)::BIGINT",
+        "_rk": key_text(table.key),
+        "_raw": row_hash,
+        "_state": f"coalesce(trim({ident(table.state)}), '1')" if table.state else "'1'",
+        "_approval": f"coalesce(trim({ident(table.approval)}), '0')" if table.approval else "'0'",
+        "_copy": copy,
+    }

@@ -1,0 +1,128 @@
+"""Rules between entities of severity 错误: WZ08, WY03, WY05, WY08, WY09, YZ05, YZ10, GL04, GL06 (MODEL §7; rulings 2, 3, 10, 11, 13).
+
+Each function takes settled rows out through `quality.gate`; the order is the caller's (ruling 20: last).
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from hub.catalog import Catalog
+from quality.gate import clash, refuse_settled
+
+# YZ10: last change of a student → the status that goes with it.
+STATUS_AFTER = {"11": ("02",), "12": ("01", "05"), "31": ("03",), "42": ("14",), "21": ("10",)}
+
+
+def schools(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """GL06: a school struck off (BXZTM 4) that still has students at school or staff in post (ruling 13)."""
+    refuse_settled(
+        con,
+        catalog.entities["xx"],
+        "SELECT s.pk, 'GL06' AS rule, 'BXZTM' AS field, '已撤销学校仍有在读学生或在职教职工' AS reason FROM s_xx s "
+        "WHERE s.BXZTM = '4' AND (EXISTS (SELECT 1 FROM c_xs_xj c WHERE c._state = '1' AND c.XXDM = s.XXDM AND c.XSDQZTM = '01') "
+        "OR EXISTS (SELECT 1 FROM c_jzg c WHERE c._state = '1' AND c.XXDM = s.XXDM AND c.DQZTM = '11'))",
+    )
+
+
+def classes(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: bool) -> None:
+    """WY08: two classes of one name in one school and grade."""
+    clash(
+        con, catalog.entities["bj"], "WY08", ("XXDM", "NJDM", "BJMC"), "同校同年级班级名称重复", has_golden=has_golden
+    )
+
+
+def units(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """GL04: the parent unit does not exist, or units contain each other in a ring."""
+    refuse_settled(
+        con,
+        catalog.entities["jg"],
+        "WITH RECURSIVE up AS (SELECT XXDM, JGH, LSSJJGH AS above, 1 AS steps FROM s_jg WHERE LSSJJGH <> '000000' "
+        "UNION ALL SELECT u.XXDM, u.JGH, s.LSSJJGH, u.steps + 1 FROM up u JOIN s_jg s ON s.XXDM = u.XXDM AND s.JGH = u.above "
+        "WHERE u.above <> u.JGH AND s.LSSJJGH <> '000000' AND u.steps < 64) "
+        "SELECT s.pk, 'GL04' AS rule, 'LSSJJGH' AS field, '机构隶属关系成环' AS reason FROM s_jg s "
+        "WHERE EXISTS (SELECT 1 FROM up u WHERE u.XXDM = s.XXDM AND u.JGH = s.JGH AND u.above = s.JGH) "
+        "UNION ALL SELECT s.pk, 'GL04', 'LSSJJGH', '上级机构不存在' FROM s_jg s WHERE s.LSSJJGH <> '000000' "
+        "AND NOT EXISTS (SELECT 1 FROM s_jg p WHERE p.XXDM = s.XXDM AND p.JGH = s.LSSJJGH) "
+        "AND NOT EXISTS (SELECT 1 FROM g_jg p WHERE p.XXDM = s.XXDM AND p.JGH = s.LSSJJGH)",
+    )
+
+
+def posts(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """GL04 for staff: the unit a person is assigned to does not exist in the school."""
+    refuse_settled(
+        con,
+        catalog.entities["jzg_gz"],
+        "SELECT s.pk, 'GL04' AS rule, 'JGH' AS field, '所属机构不存在' AS reason FROM s_jzg_gz s WHERE s.JGH IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM alive_jg a WHERE a.XXDM = s.XXDM AND a.JGH = s.JGH)",
+    )
+
+
+def students(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: bool, has_local: bool) -> None:
+    """WZ08 (ruling 2), then WY05 and WY03 among those that are complete."""
+    entity = catalog.entities["xs"]
+    missing = []
+    for part, field, reason in (("xs_sx", "HKSZDXZQHM", "缺学生基本属性"), ("xs_xj", "XSDQZTM", "缺学生学籍信息")):
+        delivered = [f"SELECT 1 FROM k_{part} k WHERE k.GRBSM = s.GRBSM AND k._state <> '0'"]
+        if has_golden:
+            delivered.append(f"SELECT 1 FROM g_{part} g WHERE g.GRBSM = s.GRBSM")
+        if has_local and part == "xs_sx":
+            delivered.append(f"SELECT 1 FROM m_{part} m WHERE m.GRBSM = s.GRBSM")
+        absent = " AND ".join(f"NOT EXISTS ({d})" for d in delivered)
+        missing.append(
+            f"SELECT s.pk, 'WZ08' AS rule, '{field}' AS field, '{reason}' AS reason FROM s_xs s WHERE {absent}"
+        )
+    refuse_settled(con, entity, " UNION ALL ".join(missing))
+    at_school = (
+        "EXISTS (SELECT 1 FROM k_xs_xj k WHERE k.GRBSM = s.GRBSM AND k._state <> '0' "
+        "AND k._approval NOT IN ('1', '3') AND k.XSDQZTM = '01')"
+    )
+    clash(
+        con, entity, "WY03", ("SFZJLXM", "SFZJH"), "同一证件有两个以上在读学籍", where=at_school, has_golden=has_golden
+    )
+    clash(con, entity, "WY05", ("XXDM", "XH"), "同校学号重复", has_golden=has_golden)
+
+
+def enrolments(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: bool) -> None:
+    """YZ05: under 12 or over 60 at entry (ruling 10). YZ10: the status does not follow the last change (ruling 11)."""
+    entity = catalog.entities["xs_xj"]
+    born = "SELECT GRBSM, CSRQ FROM s_xs"
+    if has_golden:
+        born += " UNION ALL SELECT GRBSM, CSRQ FROM g_xs g WHERE NOT EXISTS (SELECT 1 FROM s_xs t WHERE t.pk = g.pk)"
+    months = (
+        "((substr(s.RXNY, 1, 4)::INTEGER - substr(b.CSRQ, 1, 4)::INTEGER) * 12 "
+        "+ substr(s.RXNY, 5, 2)::INTEGER - substr(b.CSRQ, 5, 2)::INTEGER)"
+    )
+    refuse_settled(
+        con,
+        entity,
+        "SELECT s.pk, 'YZ05' AS rule, 'RXNY' AS field, '入学时不满 12 周岁或超过 60 周岁' AS reason FROM s_xs_xj s "
+        f"JOIN ({born}) b ON b.GRBSM = s.GRBSM WHERE {months} < 144 OR {months} >= 732",
+    )
+    allowed = " OR ".join(
+        f"(l.YDLBM = '{change}' AND s.XSDQZTM IN ({', '.join(repr(v) for v in status)}))"
+        for change, status in STATUS_AFTER.items()
+    )
+    changes = (
+        "SELECT k.GRBSM, k.YDLBM, k.YDRQ FROM k_xs_yd k WHERE k._state <> '0' AND k._approval NOT IN ('1', '3') "
+        "AND k._bad IS NULL AND k.YDRQ IS NOT NULL"
+    )
+    if has_golden:
+        changes += (
+            " UNION SELECT g.GRBSM, g.YDLBM, g.YDRQ FROM g_xs_yd g WHERE NOT EXISTS (SELECT 1 FROM k_xs_yd k "
+            "WHERE k.GRBSM = g.GRBSM AND k.YDLBM = g.YDLBM AND k.YDRQ = g.YDRQ)"
+            " AND g.GRBSM IN (SELECT GRBSM FROM s_xs_xj)"
+        )
+    refuse_settled(
+        con,
+        entity,
+        f"WITH last AS (SELECT * FROM ({changes}) QUALIFY rank() OVER (PARTITION BY GRBSM ORDER BY YDRQ DESC) = 1) "
+        "SELECT s.pk, 'YZ10' AS rule, 'XSDQZTM' AS field, '学生状态与末次异动不一致' AS reason FROM s_xs_xj s "
+        f"JOIN last l ON l.GRBSM = s.GRBSM GROUP BY s.pk HAVING bool_and(l.YDLBM IN ({', '.join(repr(c) for c in STATUS_AFTER)})) "
+        f"AND NOT bool_or({allowed})",
+    )
+
+
+def graduates(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: bool) -> None:
+    """WY09: one certificate number, two graduates."""
+    clash(con, catalog.entities["xs_by"], "WY09", ("BYZSH",), "毕业证书号重复", has_golden=has_golden)

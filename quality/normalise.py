@@ -1,0 +1,108 @@
+"""Normalising: raw source text to canonical values (ruling 20, first step; dirt of SOURCE_LAYOUTS).
+
+Decides, per field kind and source form, the SQL expression that turns the raw text of one column into its canonical
+value, and the expressions that count each kind of dirt. Label → code happens here through lookup tables; whether a
+value is *valid* is left to `quality.rules`.
+
+Rules: nothing is silent (each kind of dirt is counted); a placeholder becomes empty; 无 stays a value in XWJXD and
+CHCQJ only (ruling 6); an unknown label becomes NULL and is reported by the caller (ruling 15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hub.catalog import Entity, Field, SourceColumn
+from quality.expressions import FULL_SIGNS, FULL_WIDTH, HALF_SIGNS, HALF_WIDTH, ident, text, texts
+
+PLACEHOLDERS = ("NULL", "-", "/", "空", "无")
+NONE_IS_VALUE = frozenset({"XWJXD", "CHCQJ"})
+DOTS = ".•‧・．∙"
+# Kinds whose text is ASCII by definition: signs are narrowed and blanks removed.
+COMPACT = frozenset(
+    {"id_number", "student_number", "code", "date", "month", "year", "school_year", "phone", "school", "school_ref",
+     "division", "division_history", "major", "major_2021", "uscc", "number"}
+)  # fmt: skip
+UPPER = frozenset({"id_number", "student_number", "code", "school", "school_ref", "uscc"})
+DIRT_KINDS = {
+    "full_width": "全角字符",
+    "lower_x": "小写 x",
+    "blank": "多余空白",
+    "dot": "间隔号不规范",
+    "placeholder": "占位符",
+    "serial_date": "Excel 序列日期",
+}
+
+
+def clean(raw: str, field: Field) -> str:
+    """SQL of the canonical text of `raw` (itself SQL), before label → code and before type conversion."""
+    compact = field.kind in COMPACT
+    wide, narrow = (FULL_WIDTH + FULL_SIGNS, HALF_WIDTH + HALF_SIGNS) if compact else (FULL_WIDTH, HALF_WIDTH)
+    value = f"trim(translate({raw}, {text(wide + chr(0x3000))}, {text(narrow + ' ')}))"
+    if field.kind == "name":
+        value = f"translate(replace({value}, ' ', ''), {text(DOTS)}, {text('·' * len(DOTS))})"
+    elif compact:
+        value = f"replace({value}, ' ', '')"
+    if field.kind in UPPER:
+        value = f"upper({value})"
+    # Pure ASCII without blanks, the bulk of the columns, skips the Unicode pass.
+    plain = f"trim({raw})" if field.kind != "name" else raw
+    if compact:
+        plain = f"replace({raw}, ' ', '')"
+        plain = f"upper({plain})" if field.kind in UPPER else plain
+    if field.kind != "name":
+        value = f"CASE WHEN strlen({raw}) = length({raw}) THEN {plain} ELSE {value} END"
+    return value
+
+
+def empty_to_null(value: str, field: Field) -> str:
+    """SQL that makes placeholders and empty text NULL; `value` is a plain column name."""
+    nothing = [p for p in PLACEHOLDERS if not (p == "无" and field.name in NONE_IS_VALUE)]
+    return f"CASE WHEN {value} = '' OR upper({value}) IN {texts(nothing)} THEN NULL ELSE {value} END"
+
+
+def convert(value: str, field: Field) -> str:
+    """SQL that brings dates and months of any form met in practice to the canonical form; text otherwise unchanged."""
+    if field.kind == "date":
+        return (
+            f"CASE WHEN regexp_full_match({value}, '[0-9]{{4}}[-/.][0-9]{{1,2}}[-/.][0-9]{{1,2}}') "
+            f"THEN coalesce(strftime(try_strptime(translate({value}, '/.', '--'), '%Y-%m-%d'), '%Y%m%d'), {value}) "
+            f"WHEN regexp_full_match({value}, '[2-5][0-9]{{4}}') "
+            f"THEN strftime(DATE '1899-12-30' + {value}::INTEGER, '%Y%m%d') ELSE {value} END"
+        )
+    if field.kind == "month":
+        return (
+            f"CASE WHEN regexp_full_match({value}, '[0-9]{{4}}[-/.][0-9]{{1,2}}') "
+            f"THEN substr({value}, 1, 4) || lpad(substr({value}, 6), 2, '0') "
+            f"WHEN regexp_full_match({value}, '[2-5][0-9]{{4}}') "
+            f"THEN strftime(DATE '1899-12-30' + {value}::INTEGER, '%Y%m') ELSE {value} END"
+        )
+    return value
+
+
+def dirt_counts(columns: Sequence[tuple[SourceColumn, Field]]) -> list[tuple[str, str, str]]:
+    """(field, dirt kind, SQL count over the raw rows) for every kind that can occur in a column."""
+    counts: list[tuple[str, str, str]] = []
+    for column, field in columns:
+        raw = ident(column.name)
+        wide = f"strlen({raw}) <> length({raw}) AND regexp_matches({raw}, '[０-９Ａ-Ｚａ-ｚ]')"
+        blank = f"{raw} <> trim({raw})"
+        if field.kind == "name" or field.kind in COMPACT:
+            blank = f"({blank} OR contains({raw}, ' ') OR contains({raw}, '　'))"
+        else:
+            blank = f"({blank} OR starts_with({raw}, '　') OR ends_with({raw}, '　'))"
+        nothing = [p for p in PLACEHOLDERS if not (p == "无" and field.name in NONE_IS_VALUE)]
+        found = [("full_width", wide), ("blank", blank), ("placeholder", f"upper(trim({raw})) IN {texts(nothing)}")]
+        if field.kind in ("id_number", "student_number"):
+            found.append(("lower_x", f"ends_with({raw}, 'x') OR ends_with({raw}, 'ｘ')"))
+        if field.kind == "name":
+            found.append(("dot", f"regexp_matches({raw}, '[.•‧・．∙]')"))
+        if field.kind in ("date", "month"):
+            found.append(("serial_date", f"regexp_full_match({raw}, '[2-5][0-9]{{4}}')"))
+        counts += [(field.name, kind, f"count(*) FILTER (WHERE {condition})") for kind, condition in found]
+    return counts
+
+
+def mapped_columns(entity: Entity, columns: Sequence[SourceColumn]) -> list[tuple[SourceColumn, Field]]:
+    """The source columns that feed a canonical field, with that field."""
+    return [(c, entity[c.name]) for c in columns if c.compare is None and c.name in entity.by_name]

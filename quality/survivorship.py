@@ -1,0 +1,110 @@
+"""Survivorship (一数一源): one true value per field from its one authoritative source (MODEL §6; rulings 4, 21).
+
+Decides, per field: a valid value of the owning platform wins; else the valid prior value (an empty value never blanks);
+else the reviewed school supplement; else what is derived. One provenance letter per field says which it was.
+
+Leaves required-field and cross-row judgement to `quality.gate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from hub.catalog import Catalog, Entity, Field, SourceTable
+from quality.contributions import sql_type
+from quality.expressions import ident, key_text, record_number, text
+
+
+@dataclass(frozen=True)
+class Round:
+    """What every settling step needs to know of this round."""
+
+    catalog: Catalog
+    secret: bytes
+    whole: bool
+    """True when every record is settled again; otherwise only the keys in `scope_<entity>`."""
+    has_golden: bool
+    has_local: frozenset[str]
+
+
+def settle_entity(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -> None:
+    """Builds `s_<entity>`: pk, src_rid, prov, `_src` (main source letter), payload; one row per settled key.
+
+    Reads `open_<entity>` (contributions still standing), `m_<entity>` (matched supplements), `g_<entity>` (golden).
+    """
+    table = round_.catalog.platform_table(entity.name)
+    letter = round_.catalog.systems[table.system].letter if table else "L"
+    local = entity.name in round_.has_local
+    spine = _spine(round_, entity, table, local)
+    number = record_number(round_.secret, entity.name, key_text(entity.key, "b."))
+    aliased = (
+        f"SELECT b.*, coalesce(a.pk, b._pk) AS pk FROM (SELECT b.*, {number} AS _pk FROM ({spine}) b) b "
+        f"LEFT JOIN key_alias a ON a.entity = {text(entity.name)} AND a.key_pk = b._pk"
+    )
+    joins = ""
+    if local:
+        joins += f" LEFT JOIN m_{entity.name} l ON " + " AND ".join(f"l.{ident(k)} = b.{ident(k)}" for k in entity.key)
+    if round_.has_golden:
+        joins += f" LEFT JOIN g_{entity.name} g ON g.pk = b.pk"
+    values, letters = [], []
+    for index, field in enumerate(entity.fields, start=1):
+        value, mark = _field(round_, entity, field, index, letter, local)
+        values.append(f"{value} AS {ident(field.name)}")
+        letters.append(mark)
+    trace = "CASE WHEN b._src = 'L' THEN 'L' ELSE '' END || b._ext || ':' || b._line"
+    if local:
+        trace += " || CASE WHEN l._line IS NULL OR b._src = 'L' THEN '' ELSE ' L' || l._ext || ':' || l._line END"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE s_{entity.name} AS SELECT b.pk, {trace} AS src_rid, "
+        f"{' || '.join(letters)} AS prov, b._src, b._ext, b._line, {', '.join(values)} FROM ({aliased}) b{joins}"
+    )
+
+
+def _spine(round_: Round, entity: Entity, table: SourceTable | None, local: bool) -> str:
+    """Rows that found a record: standing platform rows, then supplement rows of keys no platform row names."""
+    names = [f.name for f in entity.fields]
+    columns = ", ".join(ident(n) for n in names)
+    parts = []
+    if table is not None:
+        letter = round_.catalog.systems[table.system].letter
+        parts.append(f"SELECT {columns}, _ext, _line, {text(letter)} AS _src FROM open_{entity.name}")
+    # A student is founded by S1 alone: a supplement never makes a student number or a status (ruling 9, MODEL §6).
+    if local and entity.name not in ("xs", "xs_xj", "xx"):
+        known = " AND ".join(f"c.{ident(k)} = m.{ident(k)}" for k in entity.key)
+        complete = " AND ".join(f"m.{ident(k)} IS NOT NULL" for k in entity.key)
+        absent = "TRUE" if table is None else f"NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {known})"
+        empty = ", ".join(ident(k) if k in entity.key else f"NULL::{sql_type(entity[k])} AS {ident(k)}" for k in names)
+        parts.append(
+            f"SELECT {empty}, _ext, _line, 'L' AS _src FROM m_{entity.name} m WHERE {absent} AND {complete} "
+            f"AND NOT EXISTS (SELECT 1 FROM excluded_local x WHERE x.entity = {text(entity.name)} "
+            "AND x._ext = m._ext AND x._line = m._line)"
+        )
+    if not parts:
+        empty = ", ".join(f"NULL::{sql_type(f)} AS {ident(f.name)}" for f in entity.fields)
+        return f"SELECT {empty}, 0 AS _ext, 0::BIGINT AS _line, 'L' AS _src WHERE FALSE"
+    return " UNION ALL ".join(parts)
+
+
+def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str, local: bool) -> tuple[str, str]:
+    """(value SQL, provenance letter SQL) of one field."""
+    name = ident(field.name)
+    authority = round_.catalog.registry.owners[entity.name, field.name]
+    own = f"b.{name}"
+    cases: list[tuple[str, str, str]] = [(f"{own} IS NOT NULL", own, "b._src")]
+    if round_.has_golden:
+        mark = f"substr(g.prov, {index}, 1)"
+        cases.append((f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D')", f"g.{name}", "'P'"))
+    if local and authority.fill:
+        invalid = (
+            f"coalesce(list_contains(list_transform(l._bad, lambda x: split_part(x, ':', 2)), {text(field.name)}), FALSE)"
+        )
+        cases.append((f"l.{name} IS NOT NULL AND NOT {invalid}", f"l.{name}", "'L'"))
+    if round_.has_golden and authority.order != ("D",):
+        cases.append((f"g.{name} IS NOT NULL AND substr(g.prov, {index}, 1) <> 'F'", f"g.{name}", "'P'"))
+    if len(cases) == 1:
+        return own, f"CASE WHEN {own} IS NULL THEN '-' ELSE b._src END"
+    value = " ".join(f"WHEN {c} THEN {v}" for c, v, _ in cases)
+    mark = " ".join(f"WHEN {c} THEN {m}" for c, _, m in cases)
+    return f"CASE {value} END", f"CASE {mark} ELSE '-' END"

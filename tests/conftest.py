@@ -1,0 +1,25 @@
+"""Servers shared by a whole test run, started when the first test asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import PostgresServer, SshServer, start_postgres, start_sshd
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """An SFTP server for parties 13 and 11: OpenSSH where it is installed, else asyncssh."""
+    server = start_sshd(tmp_path_factory.mktemp("sshd"), parties=("13", "11"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; take a database of your own with `create_database`."""
+    server = start_postgres()
+    yield server
+    server.stop()

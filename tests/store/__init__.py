@@ -1,0 +1,1 @@
+"""The store contract: every database must pass the same tests."""

@@ -1,0 +1,111 @@
+"""The migrated database is the one the data definitions describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects import oracle
+from sqlalchemy.schema import CreateTable
+
+from hub.catalog import Catalog
+from hub.store import Store, open_store
+from hub.store.tables import build_tables
+from tests.servers import PostgresServer
+from tests.store.conftest import BACKENDS, new_url
+
+
+def test_the_migrated_database_is_exactly_the_one_the_definitions_describe(store: Store) -> None:
+    with store.reading() as reader:
+        context = MigrationContext.configure(reader.connection, opts={"compare_type": True})
+        assert compare_metadata(context, store.tables.metadata) == []
+        found = sa.inspect(reader.connection)
+        for table in store.tables.metadata.tables.values():
+            keys = found.get_pk_constraint(table.name)["constrained_columns"]
+            assert keys == [c.name for c in table.primary_key.columns], table.name
+            assert [c["name"] for c in found.get_columns(table.name)] == [c.name for c in table.columns]
+            assert found.get_indexes(table.name) == [], "natural keys are not indexed: they will be encrypted"
+
+
+def test_every_column_type_and_collation_is_the_one_described(store: Store, request: pytest.FixtureRequest) -> None:
+    """Alembic compares types loosely and collations not at all."""
+    fresh = sa.create_engine(
+        "sqlite://"
+        if store.where.startswith("sqlite")
+        else request.getfixturevalue("postgres").create_database("fresh")
+    )
+    with fresh.connect() as connection:
+        store.tables.metadata.create_all(connection)
+        wanted = _columns(connection)
+        with store.reading() as reader:
+            assert {k: v for k, v in _columns(reader.connection).items() if k[0] != "alembic_version"} == wanted
+    fresh.dispose()
+    assert len(wanted) > 400
+
+
+def _columns(connection: sa.Connection) -> dict[tuple[str, str], str]:
+    found = sa.inspect(connection)
+    return {
+        (table, column["name"]): f"{column['type']!r} null={column['nullable']} {column.get('comment')}"
+        for table in found.get_table_names()
+        for column in found.get_columns(table)
+    }
+
+
+def test_upgrading_twice_changes_nothing(store: Store) -> None:
+    with store.begin() as tx:
+        tx.connection.execute(store.tables["node_state"].insert(), {"name": "kept", "value": "1"})
+    current, head = store.revision()
+    store.upgrade()
+    assert store.revision() == (current, head)
+    assert current == head
+    with store.reading() as reader:
+        names = reader.connection.execute(sa.select(store.tables["node_state"].c.name)).scalars().all()
+    assert sorted(names) == ["audit.head", "kept"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_upgrade_that_fails_half_way_leaves_no_table(
+    backend: str, catalog: Catalog, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = new_url(backend, tmp_path, request)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE audit_event (i INTEGER)")
+    engine.dispose()
+    store = open_store(url, catalog)
+    with pytest.raises(Exception, match="E31"):
+        store.upgrade()
+    with store.reading() as reader:
+        assert sa.inspect(reader.connection).get_table_names() == ["audit_event"]
+    assert store.revision()[0] is None
+    store.close()
+
+
+def test_a_database_in_another_character_set_is_refused(catalog: Catalog, postgres: PostgresServer) -> None:
+    url = sa.make_url(postgres.url)
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE IF EXISTS store_latin")
+        connection.exec_driver_sql("CREATE DATABASE store_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    store = open_store(url.set(database="store_latin").render_as_string(hide_password=False), catalog)
+    with pytest.raises(Exception, match="UTF8"):
+        store.upgrade()
+    store.close()
+    with engine.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE store_latin WITH (FORCE)")
+    engine.dispose()
+
+
+def test_every_name_can_stand_unquoted_in_oracle_within_thirty_bytes(catalog: Catalog) -> None:
+    dialect = oracle.dialect(max_identifier_length=30, enable_offset_fetch=False)  # type: ignore[no-untyped-call]
+    for table in build_tables(catalog).metadata.tables.values():
+        ddl = str(CreateTable(table).compile(dialect=dialect))
+        assert '"' not in ddl, ddl
+        names = [table.name, str(table.primary_key.name), *(c.name for c in table.columns)]
+        assert max(len(n.encode()) for n in names) <= 30
+        assert "BOOLEAN" not in ddl
+        assert "IDENTITY" not in ddl

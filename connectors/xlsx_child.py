@@ -84,10 +84,12 @@ def read(path: str, limits: dict[str, int], printer: Printer) -> None:
     sheet = book[book.sheetnames[0]]
     sheet.reset_dimensions()  # the declared size may lie
     data, last = -1, 0  # the first row that is not blank is the header
-    for last, cells in enumerate(sheet.iter_rows(max_col=limits["columns"]), start=1):
+    for last, cells in enumerate(sheet.iter_rows(), start=1):  # a missing row is an empty tuple
         if last > LAST_ROW:
             raise Refuse("unreadable", kind="rows", row=last)
-        row: list[list[Any]] = [[at, *text_of(cell)] for at, cell in enumerate(cells) if cell.value is not None]
+        row: list[list[Any]] = [
+            [at, *text_of(cell)] for at, cell in enumerate(cells[: limits["columns"]]) if cell.value is not None
+        ]
         if not any(text.strip() for _, _, text in row):
             continue
         data += 1

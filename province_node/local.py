@@ -102,22 +102,18 @@ def ingest_supplements(
     first_number: int,
     reviewed: bool,
 ) -> Locals:
-    """Takes the read files into the state, one extract number each."""
+    """Takes the read files into the state: one extract number per file, one pass per template and entity."""
     done = Locals(alarms=[s for s in supplements if isinstance(s, Alarm)])
     folder.mkdir(parents=True, exist_ok=True)
     templates = {t.name: t for t in [*catalog.templates.values(), *derived_templates(catalog)]}
+    of_template: dict[str, list[pa.Table]] = {}
     for item in supplements:
         if isinstance(item, Alarm):
             continue
         number = first_number + done.files
-        path = folder / f"{number:06d}-L.{item.template}.parquet"
-        rows, parts = _parts(item.rows, templates[item.template])
-        pq.write_table(rows, path, compression="zstd")
-        for entity, columns in parts:
-            taken = ingest_local(
-                con, catalog, catalog.entities[entity], str(path), columns, extract_no=number, reviewed=reviewed
-            )
-            done.rows[entity] += taken
+        rows = item.rows.append_column("_ext", pa.array([number] * item.rows.num_rows, pa.int32()))
+        of_template.setdefault(item.template, []).append(rows)
+        done.files += 1
         done.rejects += len(item.rejects)
         if item.rejects:
             done.alarms.append(_rejected(item))
@@ -125,7 +121,14 @@ def ingest_supplements(
             "INSERT INTO local_file VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256",
             [item.name, item.sha256],
         )
-        done.files += 1
+    for name, tables in of_template.items():
+        rows, parts = _parts(pa.concat_tables(tables), templates[name])
+        path = folder / f"{first_number:06d}-L.{name}.parquet"
+        pq.write_table(rows, path, compression="zstd")
+        for entity, columns in parts:
+            done.rows[entity] += ingest_local(
+                con, catalog, catalog.entities[entity], str(path), columns, reviewed=reviewed
+            )
     return done
 
 

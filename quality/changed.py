@@ -139,12 +139,11 @@ def ingest_local(
     file: str,
     columns: dict[str, str],
     *,
-    extract_no: int,
     reviewed: bool,
 ) -> int:
     """Takes the rows a school's template supplies for one entity; returns how many.
 
-    `file`: Parquet of raw text with `_row`, `_school`, `_id_type`, `_id_no`; `columns`: raw column → field name.
+    `file`: Parquet of raw text with `_ext`, `_row`, `_school`, `_id_type`, `_id_no`; `columns`: raw column → field name.
     A school's later rows replace its earlier ones by identity (ruling 9); absence deletes nothing.
     """
     form = "label"
@@ -155,7 +154,7 @@ def ingest_local(
         "_school": "_school",
         "_id_type": "_id_type",
         "_id_no": "_id_no",
-        "_ext": f"{extract_no}::INTEGER",
+        "_ext": "_ext",
         "_line": "_row",
     }
     # A family member's number stands in every row of a template; it says nothing by itself.

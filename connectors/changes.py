@@ -18,8 +18,8 @@ def row_hash_sql(columns: Iterable[str], *, without: tuple[str, ...] = (UPDATE_T
 
     Columns count in the order of their names, so a reordered layout changes nothing; NULL has a token of its own and
     differs from ''. DuckDB's own `hash` is three times faster and promised by nobody to stay the same, so stored
-    hashes use MD5 (bytes 8 to 15, little-endian; a changed row stays unseen once in 2^64). Values are taken to be free of the control
-    characters U+001E and U+001F.
+    hashes use MD5 (bytes 8 to 15, little-endian; a changed row stays unseen once in 2^64). Values are taken to be free
+    of the control characters U+001E and U+001F.
     """
     taken = sorted({c for c in columns if c not in without})
     if not taken:

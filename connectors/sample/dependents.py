@@ -48,7 +48,7 @@ def _family(world: World, b: Block) -> tuple[dict[str, Texts], Ints]:
     age = 22 + dice.below("jt.age", at, 14)
     year = b.birth[index] // 10_000 - age
     month, day = 1 + dice.below("jt.month", at, 12), 1 + dice.below("jt.day", at, 28)
-    county = np.array([int(c.code) for c in world.facts.counties], dtype=np.int64)[b.home[index]]
+    county = np.array([int(c.born) for c in world.facts.counties], dtype=np.int64)[b.home[index]]
     serial = dice.below("jt.serial", at, 500) * 2 + ~second
     card = dice.chance("jt.card", at, 550)
     numbers = text(id_numbers(county, year * 10_000 + month * 100 + day, serial))

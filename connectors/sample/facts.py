@@ -24,6 +24,7 @@ SITE: dict[str, tuple[str, dict[str, str]]] = {
     "LOCAL_JSXY": ("结束学业", {"毕业": "1", "结业": "2", "肄业": "3"}),
 }
 _MAJORS_PER_CATALOGUE = 60
+_BORN_FROM, _BORN_UNTIL = 2004, 2012
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Major:
 
 @dataclass(frozen=True)
 class County:
+    """A county in force; `born`: the code its students' ID numbers begin with (an abolished one where it is new)."""
+
     code: str
+    born: str
     name: str
     city: str
 
@@ -100,10 +104,27 @@ def _is_county(row: dict[str, str], province: str) -> bool:
 
 
 def _counties(province: str) -> Iterator[County]:
-    for row in _csv("codes/divisions.csv"):
-        if _is_county(row, province) and row["status"] == "在用":
+    """Counties in force whose birth code no other county shares, so that ID numbers stay distinct."""
+    rows = [r for r in _csv("codes/divisions.csv") if _is_county(r, province)]
+    taken: set[str] = set()
+    for row in rows:
+        born = _born(row, rows) if row["status"] == "在用" else None
+        if born and born not in taken:
+            taken.add(born)
             direct = row["parent"] in ("直辖", "省直辖", "")
-            yield County(row["code"], row["name"], row["province"] if direct else row["parent"])
+            yield County(row["code"], born, row["name"], row["province"] if direct else row["parent"])
+
+
+def _born(row: dict[str, str], rows: list[dict[str, str]]) -> str | None:
+    """The code of the place when today's students were born; None where it cannot be told."""
+    if int(row["start_year"]) <= _BORN_FROM:
+        return row["code"]
+    for old in rows:
+        follows = row["code"] in (c.split("[")[0] for c in old["new_code"].split(";"))
+        stood = int(old["start_year"]) <= _BORN_FROM and int(old["end_year"] or 0) >= _BORN_UNTIL
+        if follows and stood and old["status"] == "弃用":
+            return old["code"]
+    return None
 
 
 def _majors(catalog: Catalog) -> tuple[tuple[Major, ...], tuple[Major, ...]]:

@@ -19,6 +19,8 @@ from hub.errors import UsageError
 CLASS_SIZE = 45
 SCHOOL_SIZE = 1500
 STUDENTS_PER_TEACHER = 18.9
+# With cases, so that each case of a school row has a row of its own kind.
+LEAST_SCHOOLS = 3
 # Years before the newest grade, class by class: three grades in school and one in ten classes graduated.
 GRADES = (0, 1, 2, 0, 1, 2, 0, 1, 2, 3)
 GRADUATED = 3
@@ -73,11 +75,6 @@ class School:
         """The code before the 2013 renumbering; category 30 does not exist, so it never equals a present code."""
         return f"30{self.code[2:4]}{self.index + 1:06d}"
 
-    @property
-    def doubted_code(self) -> str:
-        """An old code whose crosswalk row nobody confirmed."""
-        return f"29{self.code[2:4]}{self.index + 1:06d}"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -112,7 +109,7 @@ def make_plan(facts: Facts, dice: Dice, province: str, students: int, today: dat
     per_kind = max(3, students // 50_000)
     tiny = len(TINY_ROLES) * min(per_kind, 8) if dirt else 0
     newest = today.year if today.month >= 9 else today.year - 1
-    main = max(1, round((students - tiny * TINY_SIZE) / SCHOOL_SIZE))
+    main = max(LEAST_SCHOOLS if dirt else 1, round((students - tiny * TINY_SIZE) / SCHOOL_SIZE))
     sizes = [*_sizes(dice, students - tiny * TINY_SIZE, main), *([TINY_SIZE] * tiny)]
     schools: list[School] = []
     names: set[str] = set()

@@ -19,7 +19,7 @@ from connectors.sample.facts import SITE, load_facts
 from connectors.sample.plan import School, make_plan
 from connectors.sample.schools import school_tables
 from connectors.sample.sheets import Sheets
-from connectors.sample.sinks import Sink, open_sink
+from connectors.sample.sinks import Sink, check_url, open_sink
 from connectors.sample.students import World, make_block, student_tables
 from connectors.sample.table import Table
 from connectors.sample.teachers import make_staff, teacher_tables
@@ -46,19 +46,24 @@ def generate(
     `progress(done, all)` counts students. The same arguments give the same rows on any machine. Raises `UsageError`
     E1201 (province), E1202 (number of students), E1203 (kind of database).
     """
+    for system, url in (urls or {}).items():
+        check_url(system, url)
     facts, dice = load_facts(province), Dice(seed)
     world = World(facts, dice, make_plan(facts, dice, province, students, today, dirt))
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / "templates", ignore_errors=True)
     cast = cast_cases(world) if dirt else Cast({}, {})
     scene = Scene(world, Answers(), Sheets(world), day, today + timedelta(days=1))
     writer = _Writer(world, scene, cast, out, urls or {})
-    writer.schools()
-    for block in world.plan.blocks():
-        writer.people(block)
-        if progress:
-            progress(block[-1].first + block[-1].size, world.plan.students)
-    writer.finish()
+    try:
+        writer.schools()
+        for block in world.plan.blocks():
+            writer.people(block)
+            if progress:
+                progress(block[-1].first + block[-1].size, world.plan.students)
+        writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
     answers = _answers(world, scene, writer, students=students, seed=seed, dirt=dirt)
     _dictionaries(out / "site_dictionaries.csv")
     with (out / "answers.json").open("w", encoding="utf-8") as file:
@@ -72,7 +77,13 @@ class _Writer:
     def __init__(self, world: World, scene: Scene, cast: Cast, out: Path, urls: Mapping[str, str]) -> None:
         systems = world.facts.catalog.systems
         self.world, self.scene, self.cast, self.out = world, scene, cast, out
-        self.sinks: dict[str, Sink] = {n: open_sink(s, out, urls.get(n)) for n, s in systems.items()}
+        self.sinks: dict[str, Sink] = {}
+        try:
+            for name, system in systems.items():
+                self.sinks[name] = open_sink(system, out, urls.get(name))
+        except BaseException:
+            self.discard()
+            raise
         self.rows: Counter[str] = Counter({t.name: 0 for t in world.facts.catalog.source_tables()})
         self.golden: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
 
@@ -102,9 +113,14 @@ class _Writer:
         for table in tables.values():
             self.rows[table.source.name] += self.sinks[table.source.system].write(table)
 
+    def discard(self) -> None:
+        for sink in self.sinks.values():
+            sink.discard()
+
     def finish(self) -> None:
         for sink in self.sinks.values():
             sink.close()
+        shutil.rmtree(self.out / "templates", ignore_errors=True)
         self.scene.sheets.write(self.out / "templates")
         for day in range(self.scene.day):
             self.golden[day].update(self.scene.sheets.golden)

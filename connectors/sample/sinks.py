@@ -1,7 +1,11 @@
-"""Where generated tables go: a SQLite file, or a PostgreSQL database over COPY. Replaces the tables it writes."""
+"""Where generated tables go: a SQLite file, or a PostgreSQL database over COPY.
+
+What stood there before is replaced only when everything is written: a file by renaming, tables in one transaction.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sqlite3
 from pathlib import Path
@@ -10,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.csv
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from connectors.sample.table import Table
 from hub.catalog import SourceColumn, SourceSystem
@@ -22,22 +26,33 @@ class Sink(Protocol):
 
     def write(self, table: Table) -> int: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Puts the written tables in place."""
+
+    def discard(self) -> None:
+        """Leaves what stood there before."""
 
 
 def open_sink(system: SourceSystem, out: Path, url: str | None) -> Sink:
-    """SQLite `s1.db` beside the others, or the database of a URL. Raises E1203 for another kind of database."""
+    """SQLite `s1.db` beside the others, or the database of a URL."""
     if url is None:
         return SqliteSink(system, out / f"{system.system.lower()}.db")
     parsed = sa.engine.make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        return SqliteSink(system, Path(parsed.database))
-    if parsed.get_backend_name() == "postgresql":
-        return PostgresSink(system, parsed.set(drivername="postgresql+psycopg"))
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteSink(system, Path(str(parsed.database)))
+    return PostgresSink(system, parsed.set(drivername="postgresql+psycopg"))
+
+
+def check_url(system: str, url: str) -> None:
+    """Raises `UsageError` E1203 when the URL is malformed or names another kind of database."""
+    with contextlib.suppress(ArgumentError):
+        parsed = sa.engine.make_url(url)
+        if parsed.get_backend_name() == "postgresql" or (parsed.get_backend_name() == "sqlite" and parsed.database):
+            return
     raise UsageError(
         "E1203",
         "样例数据源只能写入 SQLite 或 PostgreSQL",
-        where=f"--url-{system.system.lower()}",
+        where=f"--url-{system.lower()}",
         step="改用其中一种数据库的地址",
     )
 
@@ -47,8 +62,9 @@ class SqliteSink:
 
     def __init__(self, system: SourceSystem, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        self._base = sqlite3.connect(path, isolation_level=None)
+        self._path, self._part = path, path.with_name(path.name + ".part")
+        self._part.unlink(missing_ok=True)
+        self._base = sqlite3.connect(self._part, isolation_level=None)
         self._base.execute("PRAGMA journal_mode=OFF")
         self._base.execute("PRAGMA synchronous=OFF")
         for table in system.tables:
@@ -65,6 +81,11 @@ class SqliteSink:
     def close(self) -> None:
         self._base.execute("COMMIT")
         self._base.close()
+        self._part.replace(self._path)
+
+    def discard(self) -> None:
+        self._base.close()
+        self._part.unlink(missing_ok=True)
 
 
 class PostgresSink:
@@ -96,6 +117,9 @@ class PostgresSink:
 
     def close(self) -> None:
         self._base.commit()
+        self.discard()
+
+    def discard(self) -> None:
         self._base.close()
         self._engine.dispose()
 

@@ -77,9 +77,10 @@ def make_block(world: World, schools: tuple[School, ...], plain: Ints) -> Block:
     ordinary = ~np.isin(at, plain)
     male, birth, body, home = identities(world, schools, at, school, within, grade, ordinary)
     numbers = text(body)
+    temporary = np.where(body == ord("X"), ord("0"), body).astype(np.uint8)
     draw = dice.below("xs.number", at, 1000)
     no_card = ordinary & (draw < 30)
-    number = where(no_card & (draw < 10), "L" + numbers, where(no_card, "J" + numbers, "G" + numbers))
+    number = where(no_card & (draw < 10), "L" + text(temporary), where(no_card, "J" + numbers, "G" + numbers))
     return Block(
         schools, at, school, klass, within, ~ordinary, male, birth, body, home, number,
         where(no_card, "Z", "1"), where(no_card, None, numbers), surnames(dice, "xs", world.facts.names, at), grade,
@@ -116,7 +117,7 @@ def identities(
     base = int(years.min())
     table = np.stack([dates(date(base + y, 9, 1), 365) for y in range(int(years.max()) - base + 1)])
     birth = table[years - base, day]
-    county = np.array([int(c.code) for c in counties], dtype=np.int64)[home]
+    county = np.array([int(c.born) for c in counties], dtype=np.int64)[home]
     return male, birth, id_numbers(county, birth, serial * 2 + male), home
 
 

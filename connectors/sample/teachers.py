@@ -46,7 +46,7 @@ def make_staff(world: World, schools: tuple[School, ...], plain: Ints) -> Staff:
     slot = ((ordinal * 400 + within) * 1_299_709 + 777) % _SLOTS
     birth = day_numbers(_EPOCH + slot % 9000)
     male = dice.below("jzg.sex", at, 2) == 0
-    county = np.array([int(s.county.code) for s in schools], dtype=np.int64)[school]
+    county = np.array([int(s.county.born) for s in schools], dtype=np.int64)[school]
     body = id_numbers(county, birth, slot // 9000 * 2 + male)
     return Staff(schools, at, school, within, male, birth, body, np.isin(at, plain))
 

@@ -68,7 +68,7 @@ RESIDENCE_PERMIT_DIVISIONS = frozenset({"810000", "820000", "830000"})
 
 @lru_cache(maxsize=8)
 def load_catalog(site_dictionaries: Path | None = None) -> Catalog:
-    """The catalogue of this installation; `site_dictionaries`: a CSV with columns of `schemas/codes/labels.csv` of the site."""
+    """The catalogue of this installation; `site_dictionaries`: the site's own labels and codes (ruling 8)."""
     entities = {name: _entity(name) for name in ENTITY_ORDER}
     systems = {s.system: s for s in (_system(p) for p in sorted((ROOT / "sources").glob("*.yaml")))}
     templates = {t.name: t for t in (_template(p) for p in sorted((ROOT / "templates").glob("*.yaml")))}

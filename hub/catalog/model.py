@@ -11,10 +11,28 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
+# Tables of which no national dictionary was obtained: without a site's own, labels stand as text (ruling 8).
+OPEN_CODES = frozenset(
+    {
+        "LOCAL_YRXS",
+        "LOCAL_QDHTQK",
+        "LOCAL_XXJSYYNL",
+        "LOCAL_QYGZSC",
+        "LOCAL_DY",
+        "LOCAL_LZHZBXXS",
+        "LOCAL_JSXY",
+        "LOCAL_LZHZLX",
+    }
+)
+OPEN_WIDTH = 60
+
 
 @dataclass(frozen=True)
 class Field:
-    """One data item. `kind` decides normalising and validity; `code` names the code table; `sensitivity` is P0..P3 (protocol 14.1)."""
+    """One data item. `kind` decides normalising and validity; `code` names the code table.
+
+    `sensitivity`: P0..P3 (protocol 14.1); `mask`: how a private value is shown.
+    """
 
     name: str
     cn: str
@@ -29,6 +47,11 @@ class Field:
     mask: str | None = None
     element: str | None = None
     note: str = ""
+
+    @property
+    def width(self) -> int | None:
+        """Characters a store must hold: the standard's length, more where labels may stand for codes."""
+        return OPEN_WIDTH if self.code in OPEN_CODES else self.length
 
     @property
     def private(self) -> bool:
@@ -71,7 +94,10 @@ class Entity:
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """A column of a source table. `form` says how its values arrive; `compare` names the canonical field it is only compared with."""
+    """A column of a source table. `form` says how its values arrive.
+
+    `compare`: the canonical field this copy is only compared with.
+    """
 
     name: str
     cn: str
@@ -122,7 +148,7 @@ _TARGET = re.compile(r"^(?P<entity>\w+?)(?:\[(?P<member>\d)\])?\.(?P<field>\w+)(
 
 @dataclass(frozen=True)
 class TemplateColumn:
-    """A column of an xlsx template, found by its header text. `lookup` (`name`, `short_name`): the cell names a class or major."""
+    """A column of an xlsx template, found by its header text; `target` names the canonical field it fills."""
 
     header: str
     required: str

@@ -225,6 +225,8 @@ CONFLICT: Final = sa.Table(
     _private("value", long_text()),
     _text("winner_source", 80),
     _private("winner_value", long_text()),
+    _text("clash", 24),
+    _text("digest", 24),
     _text("src_rid", 64),
     _number("rows_named"),
     _number("run_no"),

@@ -98,7 +98,7 @@ def _check_texts(block: Any, entity: Entity, where: str) -> None:
         if not pa.types.is_string(column.type):
             continue
         longest = pc.max(pc.utf8_length(column)).as_py() or 0
-        if (field.length is not None and longest > field.length) or _has_nul(column):
+        if (field.width is not None and longest > field.width) or _has_nul(column):
             raise InputError(
                 "E3122",
                 "变更行有过长或含非法字符的值",

@@ -55,7 +55,7 @@ def column_type(field: Field) -> Any:
     if field.length is None:
         raise RuntimeError(f"field {field.name} has no length")
     if field.type == "C":
-        return text(field.length)
+        return text(field.width or field.length)
     if field.scale == 0 and field.length <= 18:
         return sa.BigInteger()
     number = sa.Numeric(field.length, field.scale)

@@ -177,17 +177,23 @@ def cast_cases(world: World) -> Cast:
     """Chooses `per_kind` people for each kind; nobody carries two cases."""
     pools = {p: list(map(int, _pool(world, p))) for p in ("student", "graduate", "teacher")}
     x_first = _ending_in_x(world, pools["student"])
+    singles: dict[str, list[int]] = {p: [] for p in pools}
     chosen: dict[str, dict[int, list[Part]]] = {"student": {}, "teacher": {}}
     plain: dict[str, list[int]] = {"student": [], "teacher": []}
-    for kind in sorted(kinds(world), key=lambda k: k.need, reverse=True):
+    for kind in sorted(kinds(world), key=lambda k: (k.need, k.width), reverse=True):
         people = "teacher" if kind.pool == "teacher" else "student"
         for number in range(world.plan.per_kind):
-            owner = x_first.pop() if kind.need == "x" else pools[kind.pool].pop()
             if kind.need == "x":
+                owner = x_first.pop()
                 pools["student"].remove(owner)
+            elif kind.width == 1 and singles[kind.pool]:
+                owner = singles[kind.pool].pop()
+            else:
+                owner = pools[kind.pool].pop()
+                singles[kind.pool] += [owner + 1] * (kind.width == 1)
             school = _school_of(world, owner, people)
             chosen[people].setdefault(school.index, []).append(Part(kind, owner, number))
-            plain[people] += range(owner, owner + 2)
+            plain[people] += range(owner, owner + kind.width)
     return Cast(chosen["student"], chosen["teacher"], _sorted(plain["student"]), _sorted(plain["teacher"]))
 
 

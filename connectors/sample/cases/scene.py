@@ -120,7 +120,9 @@ class Unit:
             table.settle(position, True)
             if table is not self.main and table.source.table != but:
                 row = table.row(position)
-                self.scene.record("released_dependent", table, row, {"outcome": "golden"}, day=2, because=because)
+                self.scene.record(
+                    "released_dependent", table, row, {"outcome": "golden", "change": "insert"}, day=2, because=because
+                )
 
     def refuse(self, kind: str, rule: str | None, name: str | None, **more: Any) -> str:
         """The main record is quarantined, the rest held; returns the case id."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from connectors.sample.cases.casting import Cast
 from connectors.sample.cases.edits import wide
 from connectors.sample.cases.scene import Scene
+from connectors.sample.cases.specials import doubted_code
 from connectors.sample.plan import School
 from connectors.sample.schools import class_row, major_row, registry_row
 from connectors.sample.table import Row, Table
@@ -35,11 +36,13 @@ def play_schools(scene: Scene, tables: Mapping[str, Table], day: int, cast: Cast
     main = scene.world.plan.schools[: scene.world.plan.main]
     for number in range(scene.world.plan.per_kind):
         school = main[number % len(main)]
-        _normalised(scene, tables["XX_JBXX"], school, number)
+        _normalised(scene, tables["XX_JBXX"], number)
         _majors(scene, tables["ZY_SZ"], school, number)
         _classes(scene, tables["BJ_XX"], school, number)
-    for index in sorted(i for i, parts in cast.students.items() if any(p.kind.name == "doubted_school" for p in parts)):
-        _doubted(scene, tables["XX_DZ"], main[index])
+    for index, parts in sorted(cast.students.items()):
+        for part in parts:
+            if part.kind.name == "doubted_school":
+                _doubted(scene, tables["XX_DZ"], main[index], part.number)
     _old_majors(scene, tables["ZY_SZ"])
 
 
@@ -74,24 +77,22 @@ def _registered(scene: Scene, tables: Mapping[str, Table], school: School) -> No
             scene.record("released_with_school", table, table.row(position), expected, day=2, because=case)
 
 
-def _normalised(scene: Scene, table: Table, school: School, number: int) -> None:
-    """Full-width digits in the phone, a placeholder in the fax; the first schools also an abolished division (YX06)."""
-    if number >= scene.world.plan.main:
-        return
-    position = table.at(school.index)[0]
-    phone = str(table.row(position)["LXDH"])
-    table.change(position, {"LXDH": wide(phone), "CZDH": "无"})
-    row = table.row(position)
-    scene.record("wide_school_phone", table, row, {"outcome": "golden", "field": "LXDH", "golden_value": phone})
-    scene.record(
-        "placeholder_school_fax", table, row, {"outcome": "golden", "field": "CZDH", "golden_value": None}, rows=0
-    )
-    abolished = scene.world.facts.abolished
+def _normalised(scene: Scene, table: Table, number: int) -> None:
+    """Full-width digits in a phone, a placeholder in a fax, an abolished division (YX06); on schools of their own."""
+    plan, abolished = scene.world.plan, scene.world.facts.abolished
+
+    def change(kind: str, turn: int, field: str, value: str, **expected: object) -> None:
+        school = plan.schools[(number + turn * plan.per_kind) % plan.main]
+        position = table.at(school.index)[0]
+        table.change(position, {field: value})
+        scene.record(kind, table, table.row(position), {"outcome": "golden", "field": field, **expected})
+
+    digits = f"1390311{number:04d}"
+    change("wide_school_phone", 0, "LXDH", wide(digits), golden_value=digits)
+    change("placeholder_school_fax", 1, "CZDH", ("无", "-", "NULL")[number % 3], golden_value=None)
     if abolished:
         old = abolished[number % len(abolished)]
-        table.change(position, {"XZQHM": old})
-        expected = {"outcome": "golden", "rule": "YX06", "field": "XZQHM", "golden_value": old, "severity": "警告"}
-        scene.record("yx06_abolished_division", table, row, expected, rows=0)
+        change("yx06_abolished_division", 2, "XZQHM", old, rule="YX06", golden_value=old, severity="警告")
 
 
 def _add(scene: Scene, table: Table, row: Row, kind: str, rule: str, field: str, number: int) -> None:
@@ -143,11 +144,12 @@ def _classes(scene: Scene, table: Table, school: School, number: int) -> None:
         _add(scene, table, twin, kind, "WY08", "BH" if n < 2 else "BJMC", number)
 
 
-def _doubted(scene: Scene, table: Table, school: School) -> None:
+def _doubted(scene: Scene, table: Table, school: School, number: int) -> None:
     """A crosswalk row nobody confirmed opens a conflict and maps nothing (ruling 18)."""
-    row: Row = {"JXXDM": school.doubted_code, "XXDM": school.code, "QRZTM": "0"}
+    code = doubted_code(school.code, number)
+    row: Row = {"JXXDM": code, "XXDM": school.code, "QRZTM": "0"}
     table.add(row | {"GXSJ": f"{scene.world.plan.today.isoformat()} 02:00:00"}, gold=False)
-    key = {"JXXDM": school.doubted_code}
+    key = {"JXXDM": code}
     expected = {"outcome": "conflict", "state": "待处理", "ruling": 18, "field": "XXDM"}
     scene.answers.add("crosswalk_unconfirmed", "xx", table.source.name, key, expected)
 

@@ -171,9 +171,14 @@ def old_school(unit: Unit) -> None:
             unit.scene.record("old_school_code", table, row, expected)
 
 
+def doubted_code(school: str, number: int) -> str:
+    """An old code whose crosswalk row nobody confirmed."""
+    return f"29{school[2:4]}{number + 1:06d}"
+
+
 def doubted_school(unit: Unit) -> None:
     """An unconfirmed crosswalk row maps nothing: the school is unknown, everything waits."""
-    unit.change_all(XXDM=unit.school.doubted_code)
+    unit.change_all(XXDM=doubted_code(unit.school.code, unit.number))
     unit.settle("XS_JBXX", False)
     expected = {"outcome": "held", "rule": "GL01", "ruling": 18}
     unit.hold(unit.scene.record("doubted_school_code", unit.main, unit.row("XS_JBXX"), expected))

@@ -25,7 +25,7 @@ SQLITE_EXACT_DIGITS = 15
 TABLES = {
     "g_xx": (
         "node H2!; pk H20!; row_ver B+; src_rid C64; prov C80; xxdm C10; xxmc C60; xxywmc C180; xxbxlxm C3; "
-        "xxjbzm C3; xxzgbmm C3; xxbbm C2; xzqhm C6; szdcxlxm C3; dym C12; tyshxydm C18; xxdz C180; xxyzbm C6; "
+        "xxjbzm C3; xxzgbmm C3; xxbbm C2; xzqhm C6; szdcxlxm C3; dym C60; tyshxydm C18; xxdz C180; xxyzbm C6; "
         "jxny C6; frzsh C20; xzxm C36; xzgh C20; lxdh C30; czdh C30; dzxx C40; zydz C60; xxxqs B; lsyg T; bxztm "
         "C1; tblxm C1; jxxdm C10"
     ),
@@ -44,8 +44,8 @@ TABLES = {
     "g_jzg": (
         "node H2!; pk H20!; row_ver B+; src_rid C64; prov C80; xxdm C10; gh C20; xm C36; xmpy C60; cym C36; ywxm "
         "C60; xbm C1; csrq C8; sfzjlxm C1; sfzjh C20; gjdqm C3; mzm C2; zzmmm C2; hyzkm C2; jkzkm C1; jg C20; "
-        "csdxzqhm C6; cjgzny C6; lxny C6; cjny C6; jzglym C2; jzglbm C2; sfzb C1; yrxsm C2; qdhtqkm C2; xxjsyynlm "
-        "C1; sftjjs C1; sfssxjs C1; sfjbzyjndjzs C1; qygzsc C2; dqztm C2"
+        "csdxzqhm C6; cjgzny C6; lxny C6; cjny C6; jzglym C2; jzglbm C2; sfzb C1; yrxsm C60; qdhtqkm C60; xxjsyynlm "
+        "C60; sftjjs C1; sfssxjs C1; sfjbzyjndjzs C1; qygzsc C60; dqztm C2"
     ),
     "g_jg": (
         "node H2!; pk H20!; row_ver B+; src_rid C64; prov C80; xxdm C10; jgh C6; jgmc C100; jgjc C50; lssjjgh C6; "
@@ -63,7 +63,7 @@ TABLES = {
     "g_xs_sx": (
         "node H2!; pk H20!; row_ver B+; src_rid C64; prov C80; grbsm C19; hkszdxzqhm C6; hkszdxxdz C180; sspcs "
         "C60; hkxzm C1; xsjzdlxm C1; chcqj C64; sfsqzn C1; sfjdlkpkh C1; sydxzqhm C6; byxx C60; xslym C3; zsdxm "
-        "C3; zsfsm C1; zkzh C32; ksh C32; kszf N6.1; lzhzlxm C1; lzhzbxxsm C1; lzhzxxdm C10; jtxdz C180; jtyzbm "
+        "C3; zsfsm C1; zkzh C32; ksh C32; kszf N6.1; lzhzlxm C60; lzhzbxxsm C60; lzhzxxdm C10; jtxdz C180; jtyzbm "
         "C6; jtdh C30; jhrlxdh C30"
     ),
     "g_xs_xj": (
@@ -84,7 +84,7 @@ TABLES = {
         "lxdh C30; csny C6; sfzjlxm C1; sfzjh C20; mzm C2; zzmmm C2; jkzkm C1; cygzdw C60; zw C20"
     ),
     "g_xs_by": (
-        "node H2!; pk H20!; row_ver B+; src_rid C64; prov C80; grbsm C19; jsxyny C6; jsxym C1; byzsh C20; byqxm C2"
+        "node H2!; pk H20!; row_ver B+; src_rid C64; prov C80; grbsm C19; jsxyny C6; jsxym C60; byzsh C20; byqxm C2"
     ),
     "tombstone": ("node H2!; entity C20!; pk H20!; row_ver B; batch C64"),
     "node_state": ("name C80!; value T"),
@@ -124,7 +124,7 @@ TABLES = {
     ),
     "conflict": (
         "conflict_no B!; entity C20; pk H20; natural_key C255#; field C30; rule C20; state C16; source C80; value "
-        "T#; winner_source C80; winner_value T#; src_rid C64; rows_named B; run_no B; closed_run B"
+        "T#; winner_source C80; winner_value T#; clash C24; digest C24; src_rid C64; rows_named B; run_no B; closed_run B"
     ),
     "finding": (
         "entity C20!; src_rid C64!; rule C20!; field C30!; natural_key C255#; severity C8; source C80; detail "

@@ -193,11 +193,10 @@ def _by_keys(con: duckdb.DuckDBPyConnection, source: Source, done: Extract, stor
         f"FROM read_parquet({text(str(keys_path))}) GROUP BY ALL"
     )
     keys_path.unlink()
-    removed = con.execute(
+    removed_table: pa.Table = con.sql(
         f"SELECT DISTINCT _rk FROM {store} WHERE _rk NOT IN (SELECT _rk FROM source_key WHERE _rk IS NOT NULL)"
-    )
-    removed_table = removed.to_arrow_table()
-    again = con.execute(
+    ).to_arrow_table()
+    again: pa.Table = con.sql(
         f"SELECT {names} FROM source_key s LEFT JOIN delta_key d USING (_rk) "
         f"LEFT JOIN (SELECT _rk, count(*) AS n FROM {store} GROUP BY _rk) c USING (_rk) "
         "WHERE coalesce(d.n, 0) <> s.n AND (d.n IS NOT NULL OR c.n IS NULL OR c.n <> s.n)"

@@ -32,10 +32,10 @@ class Ingested:
 
 def scalar(con: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """First column of the first row."""
-    row = con.execute(sql).fetchone()
-    if row is None:
+    rows = con.execute(sql).fetchall()  # to the end: DuckDB refuses other work while a result is open
+    if not rows:
         raise RuntimeError("query returned no row")
-    return row[0]
+    return rows[0][0]
 
 
 def begin_round(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:

@@ -40,7 +40,8 @@ def losing_values(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity,
     match = " AND ".join(f"l.{ident(k)} = k.{ident(k)}" for k in entity.key)
     invalid = "list_transform(coalesce(k._bad, []), lambda x: split_part(x, ':', 2))"
     pairs = ", ".join(
-        f"CASE WHEN k.{ident(f.name)} <> l.{ident(f.name)} AND NOT list_contains("
+        f"CASE WHEN (k.{ident(f.name)} <> l.{ident(f.name)} OR k.{ident(f.name)} IS NULL AND l.{ident(f.name)} IS NOT NULL "
+        f"AND list_contains({invalid}, {text(f.name)})) AND NOT list_contains("
         f"list_transform(coalesce(l._bad, []), lambda x: split_part(x, ':', 2)), {text(f.name)}) "
         f"THEN {{'f': {text(f.name)}, 'own': k.{ident(f.name)}::VARCHAR, 'other': l.{ident(f.name)}::VARCHAR, "
         f"'bad': list_contains({invalid}, {text(f.name)})}} END"

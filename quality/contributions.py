@@ -87,7 +87,7 @@ def load_lookups(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         name=[n for _, n in majors],
     )
     _load(con, "major_map", old=list(codes.major_map), new=list(codes.major_map.values()))
-    _load(con, "division_known", code=sorted(codes.divisions))
+    _load(con, "division_current", code=sorted(codes.divisions_current))
 
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, /, **columns: list[str]) -> None:

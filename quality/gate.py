@@ -131,7 +131,7 @@ def same_key(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable,
     )
     con.execute(
         "CREATE OR REPLACE TEMP TABLE verdict AS SELECT *, row_number() OVER (PARTITION BY _key, sig ORDER BY rid) AS nth, "
-        "count(DISTINCT sig) OVER (PARTITION BY _key) AS kinds, bool_or(golden) OVER (PARTITION BY _key) AS incumbent, "
+        "count(DISTINCT sig) OVER (PARTITION BY _key) AS kinds, "
         "count(DISTINCT school) OVER (PARTITION BY _key) AS schools FROM twin"
     )
     con.execute(
@@ -149,7 +149,7 @@ def same_key(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable,
     clashing = f"SELECT * FROM ({' UNION ALL '.join(named)}) WHERE kinds > 1 AND NOT golden"
     con.execute(
         f"INSERT INTO clash SELECT {text(entity.name)}, rule, field, rule || _key, nk, _ext, _line, {text(table.system)} "
-        f"FROM ({clashing}) WHERE NOT incumbent"
+        f"FROM ({' UNION ALL '.join(named)}) WHERE kinds > 1"
     )
     refuse_contributions(
         con, entity, f"SELECT rid, rule, field, reason FROM ({clashing})",
@@ -163,7 +163,7 @@ def clash(
 ) -> int:  # fmt: skip
     """Rows of different keys that share `columns` (WY03, WY05, WY08, WY09; ruling 3); golden ones stay.
 
-    One conflict names the rows together when none of them was golden. Returns how many rows were put out.
+    One conflict names all the rows together, the golden one among them. Returns how many rows were put out.
     """
     group = ", ".join(f"s.{ident(c)}" for c in columns)
     filled = " AND ".join(f"s.{ident(c)} IS NOT NULL" for c in columns)
@@ -179,8 +179,7 @@ def clash(
     field = text(columns[-1])
     con.execute(
         f"INSERT INTO clash SELECT {text(entity.name)}, {text(rule)}, {field}, {text(rule)} || shared, nk, _ext, _line, "
-        "CASE _src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE _src END FROM rival "
-        "QUALIFY NOT bool_or(golden) OVER (PARTITION BY shared)"
+        "CASE _src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE _src END FROM rival"
     )
     return refuse_settled(
         con,
@@ -248,17 +247,16 @@ def _refuse_incomplete(
 
 def hold_orphans(con: duckdb.DuckDBPyConnection, catalog: Catalog, entity: Entity) -> None:
     """Holds rows whose main record is not in the store (ruling 1)."""
+    hits = []
     for parent in entity.parents:
         main = catalog.entities[parent.entity]
         match = " AND ".join(f"a.{ident(theirs)} = s.{ident(own)}" for own, theirs in parent.by)
         filled = " AND ".join(f"s.{ident(own)} IS NOT NULL" for own, _ in parent.by)
-        rule = parent.rule or NOT_IN_STORE
-        field = parent.by[-1][0]
         reason = f"{NOT_IN_STORE}：{main.cn}（{parent.entity}）"
-        refuse_settled(
-            con,
-            entity,
-            f"SELECT s.pk, {text(rule)} AS rule, {text(field)} AS field, {text(reason)} AS reason FROM s_{entity.name} s "
-            f"WHERE {filled} AND NOT EXISTS (SELECT 1 FROM alive_{parent.entity} a WHERE {match})",
-            held=True,
+        hits.append(
+            f"SELECT s.pk, {text(parent.rule or NOT_IN_STORE)} AS rule, {text(parent.by[-1][0])} AS field, "
+            f"{text(reason)} AS reason FROM s_{entity.name} s "
+            f"WHERE {filled} AND NOT EXISTS (SELECT 1 FROM alive_{parent.entity} a WHERE {match})"
         )
+    if hits:
+        refuse_settled(con, entity, " UNION ALL ".join(hits), held=True)

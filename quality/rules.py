@@ -150,6 +150,9 @@ def soft_rules(catalog: Catalog, entity: Entity, present: Sequence[Field], label
         if field.kind == "name" and entity.name in ("xs", "jzg") and field.name == "XM":
             good = f"regexp_full_match({name}, '[^0-9 ]{{2,36}}') AND NOT regexp_matches({name}, '[!-/:-@\\[-`{{-~]')"
             rules.append(RowRule("YX15", field.name, f"{name} IS NOT NULL AND NOT ({good})"))
+        if field.kind == "division":
+            current = f"{name} IN (SELECT code FROM division_current)"
+            rules.append(RowRule("YX06", field.name, f"try_cast({name} AS division) IS NOT NULL AND NOT {current}"))
         if field.name == "XZ" and entity.name in ("zy", "xs_xj"):
             rules.append(RowRule("YX17", field.name, f"{name} NOT IN (1, 1.5, 2, 2.5, 3, 3.5, 4, 5)"))
     names = {f.name for f in present}

@@ -1,4 +1,4 @@
-"""What is a record? Data only: entities, code tables, source layouts, templates, authority registry, rules, wire formats.
+"""What is a record? Data only: entities, codes, source layouts, templates, authority registry, rules, wire formats.
 
 Nothing is computed here; `hub.catalog` reads these files into values, and everything else is derived from those.
 """

@@ -1,4 +1,16 @@
-"""The answer key: what a hub that follows the rulings makes of each planted case, and how many rows become golden."""
+"""The answer key: what a hub that follows the rulings makes of each planted case, and how many rows become golden.
+
+`answers.json`: `format`, `arguments`, `today` {day1, day2}, `totals` {sources {S1.XS_JBXX: rows as written}, templates,
+golden {day1 {entity: rows}, day2}, ordinary_updates {entity: rows of day 2 that carry no case}}, `kinds` {kind: cases},
+`cases`. A case: id `<kind>-<n>`, day, kind, entity, source (`S1.XS_JBXX`, `L.jg`), key (natural, normalised where
+the row becomes golden, else as it stands), rows (source rows covered), because (the case it follows from), expected:
+
+- outcome: golden, quarantine, held, conflict, cancelled, duplicate, review, rejected; on day 2 also deleted
+- rule (the first of MODEL §7), also (rules the same row breaks besides), ruling, field, golden_value (null: empty)
+- golden_rows (of duplicates), conflict (true: one conflict names the rows), state, losing_value, losing_source,
+  provenance, row_key (the row whose copied value lost), `or` (an outcome that is right as well), severity
+- change (day 2: insert, update, delete, key_change, none), old_key, prior (`stays`), minutes_before_watermark
+"""
 
 from __future__ import annotations
 

@@ -51,9 +51,8 @@ def generate(
     facts, dice = load_facts(province), Dice(seed)
     world = World(facts, dice, make_plan(facts, dice, province, students, today, dirt))
     out.mkdir(parents=True, exist_ok=True)
-    cast = cast_cases(world) if dirt else Cast({}, {})
     scene = Scene(world, Answers(), Sheets(world), day, today + timedelta(days=1))
-    writer = _Writer(world, scene, cast, out, urls or {})
+    writer = _Writer(world, scene, cast_cases(world) if dirt else Cast({}, {}), out, urls or {})
     try:
         writer.schools()
         for block in world.plan.blocks():
@@ -137,6 +136,7 @@ def _answers(world: World, scene: Scene, writer: _Writer, **arguments: Any) -> d
             "sources": dict(writer.rows),
             "templates": dict(scene.sheets.rows),
             "golden": days,
+            "ordinary_updates": dict(scene.updates),
         },
         "kinds": dict(sorted(Counter(c["kind"] for c in scene.answers.cases).items())),
         "cases": scene.answers.cases,

@@ -28,6 +28,7 @@ class Edit:
     golden: Callable[[str], str | None] | None = None
     need: str = ""
     ruling: int | None = None
+    normalised: bool = True
 
     def __call__(self, unit: Unit) -> str:
         table = unit[self.table]
@@ -39,7 +40,8 @@ class Edit:
         expected |= {"ruling": self.ruling} if self.ruling else {}
         expected |= {"also": list(self.also)} if self.also else {}
         if self.outcome == "golden":
-            was = before[self.field]
+            # Dirt is normalised back to what was there; what is legal stands as it is.
+            was = before[self.field] if self.normalised else table.row(position)[self.field]
             expected["golden_value"] = self.golden(str(was)) if self.golden else was
             return unit.scene.record(self.kind, table, before, expected)
         table.settle(position, False)
@@ -169,7 +171,7 @@ STUDENT_REFUSED = (
     Edit("gl03_class_missing", _S, "BH", put(BH="1999999"), "held", "GL03"),
     Edit("in_transit_xj", _S, "SPZTM", put(SPZTM="1"), "held"),
 )
-ABOLISHED_DIVISION = Edit("abolished_division", _B, "CSDM", _old_division, "golden")
+ABOLISHED_DIVISION = Edit("abolished_division", _B, "CSDM", _old_division, "golden", normalised=False)
 
 GRADUATE_REFUSED = (
     Edit("wz01_xs_by", "XS_BYXX", "JSXYNY", put(JSXYNY=None), rule="WZ01"),

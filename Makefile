@@ -1,0 +1,46 @@
+# Two commands are enough on a fresh Debian 12 with Python 3.11: `make demo` and `make test`.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.ready
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export DAGSTER_DISABLE_TELEMETRY := 1
+export GX_ANALYTICS_ENABLED := false
+export PYTHONUTF8 := 1
+
+.PHONY: demo test check serve bench clean lock help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(STAMP): requirements.lock pyproject.toml deploy/setup/python.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash deploy/setup/python.sh
+	@touch $@
+
+demo: $(STAMP) ## the main job on the embedded defaults: a province settles, the ministry holds the same
+	@bash deploy/setup/packages.sh openssl jq
+	@$(PY) -m pipelines.lab.demo $(DEMO)
+
+test: $(STAMP) ## sets up servers where missing and runs every test
+	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql
+	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
+
+check: $(STAMP) ## lint, format, types, import contracts, documents in step
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@PYTHONPATH=. $(VENV)/bin/lint-imports
+	@$(PY) -m pytest -q tests/documents
+
+serve: $(STAMP) ## Dagster for both nodes on loopback over a demo lab
+	@$(PY) -m pipelines.lab.serve
+
+bench: $(STAMP) ## figures with their ratios against baselines of the same run
+	@bash deploy/setup/packages.sh openssl openssh-server postgresql
+	@$(PY) -m tests.bench $(BENCH)
+
+lock: ## resolves requirements.lock anew; needs uv
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-emit-index-url --no-header \
+	  --no-annotate --no-strip-extras --generate-hashes -o requirements.lock
+
+clean: ## removes what these commands made
+	rm -rf $(VENV) .demo .serve .bench build *.egg-info

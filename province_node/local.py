@@ -137,7 +137,8 @@ def _rejected(item: Supplement) -> Alarm:
     return Alarm(
         f"L.{item.name}",
         first.code,
-        f"[{first.code}] 模板 {item.name} 有 {len(item.rejects)} 行未采纳，例如第 {first.row} 行“{first.column}”：{first.reason}"
+        f"[{first.code}] 模板 {item.name} 有 {len(item.rejects)} 行未采纳，"
+        f"例如第 {first.row} 行“{first.column}”：{first.reason}"
         "　下一步：由学校更正这些行后重新上报",
     )
 

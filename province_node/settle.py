@@ -26,7 +26,7 @@ from hub.settings import Node
 from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.local import ingest_supplements, read_supplements
 from province_node.state import counter, meta, open_state, set_counter, set_meta, transaction
-from quality.changed import begin_round, ingest_platform, scalar
+from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
 from quality.issues import findings, missing_dictionaries, note_looked_at, open_and_close, review_list
 from quality.matching import load_crosswalk
 from quality.settle import Settled, settle
@@ -36,7 +36,7 @@ CROSSWALK = "school_crosswalk"
 
 @dataclass(frozen=True)
 class Options:
-    """How a round runs. `today`: the date dated rules see (YYYY-MM-DD); `full`: full comparison instead of watermarks."""
+    """How a round runs. `today`: the date dated rules see (YYYY-MM-DD); `full`: full comparison, no watermarks."""
 
     today: str
     full: bool = False
@@ -101,8 +101,10 @@ def _round(
 ) -> Round:
     run = counter(con, "run") + 1
     extracts = _extract(con, node, catalog, sources, options, run, progress)
+    if _definitions_changed(con, catalog):
+        con.execute("DELETE FROM local_file")  # supplements are judged anew as well
     supplements = read_supplements(con, catalog, sources.templates, lambda n: progress("extract", n))
-    whole = _whole(con, catalog, sources, extracts)
+    whole = _whole(con, catalog, extracts)
     numbers = counter(con, "extract") + len(extracts.taken)
     progress("settle", "规范化")
     begin_round(con, catalog)
@@ -110,6 +112,8 @@ def _round(
     local = ingest_supplements(
         con, catalog, supplements, node.extracts / f"{run:06d}", first_number=numbers + 1, reviewed=options.review
     )
+    if options.review:
+        accept_reviewed(con, catalog)
     number = counter(con, "change_set") + 1
     folder = node.changes / f"{number:08d}"
     shutil.rmtree(folder, ignore_errors=True)  # of a round that died before its commit
@@ -133,14 +137,14 @@ def _round(
         note_looked_at(con, catalog)
     open_and_close(con, folder, whole=whole, run=run)
     done = Round(
-        number, run, folder, whole, settled, tuple(read), tuple([*extracts.alarms, *local.alarms]), local.counts(),
+        number, run, folder, whole, settled, tuple(read), (*extracts.alarms, *local.alarms), local.counts(),
         _sums(con, "SELECT kind, sum(hits) FROM dirt GROUP BY kind"),
         _sums(con, "SELECT entity || '.' || field, sum(missing) FROM gap GROUP BY 1"),
-        _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source || coalesce(value, ''))) "
-              "FROM disagreement GROUP BY state"),
+        _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source "
+              "|| coalesce(value, ''))) FROM disagreement GROUP BY state"),
     )  # fmt: skip
     _write_record(done, catalog, options)
-    _advance(con, extracts, run, numbers + local.files, settled, number)
+    _advance(con, run, numbers + local.files, settled, number)
     return done
 
 
@@ -171,7 +175,7 @@ def _extract(
             [(opened[t.system], t) for t in tables],
             first_number=counter(con, "extract") + 1,
             folder=node.extracts / f"{run:06d}",
-            full=options.full or _definitions_changed(con, catalog, sources),
+            full=options.full or _definitions_changed(con, catalog),
             overlap=dt.timedelta(hours=node.settings.overlap_hours),
             progress=lambda what: progress("extract", what),
         )
@@ -181,9 +185,8 @@ def _extract(
                 source.close()
 
 
-def _definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog, sources: Sources) -> bool:
+def _definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> bool:
     """Code tables or rules other than those the contributions were judged by: everything is read and judged again."""
-    del sources
     return meta(con, "definitions") not in (None, definitions_digest(catalog))
 
 
@@ -207,14 +210,15 @@ def definitions_digest(catalog: Catalog) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def _whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, sources: Sources, extracts: Extracts) -> bool:
+def _whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts) -> bool:
     """Takes the crosswalk; true when every record must be settled again."""
     crosswalk = next((e for e in extracts.taken if e.table.purpose == CROSSWALK), None)
     before = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
-    load_crosswalk(con, str(crosswalk.file) if crosswalk else None, crosswalk.number if crosswalk else 0)
+    if crosswalk is not None and (crosswalk.rows or not before):  # an emptied crosswalk changes nothing
+        load_crosswalk(con, str(crosswalk.file), crosswalk.number)
     after = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
     first = not any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in catalog.entities)
-    changed = _definitions_changed(con, catalog, sources)
+    changed = _definitions_changed(con, catalog)
     if changed or (after != before and not first):
         _rebuild(con, catalog, extracts, only_codes=not changed)
     set_meta(con, "definitions", definitions_digest(catalog))
@@ -222,7 +226,7 @@ def _whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, sources: Sources, e
 
 
 def _rebuild(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts, *, only_codes: bool) -> None:
-    """Contributions judged by older definitions are dropped where this round read the whole table, so they are judged anew.
+    """Contributions judged by older definitions are dropped where the whole table was read, so they are judged anew.
 
     With a changed crosswalk only, kept contributions take the new school codes in place.
     """
@@ -231,7 +235,8 @@ def _rebuild(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extract
             for f in entity.fields:
                 if f.kind == "school_ref":
                     con.execute(
-                        f"UPDATE c_{entity.name} SET {f.name} = w.new FROM crosswalk w WHERE w.confirmed AND w.old = {f.name}"
+                        f"UPDATE c_{entity.name} SET {f.name} = w.new FROM crosswalk w "
+                        f"WHERE w.confirmed AND w.old = {f.name}"
                     )
         return
     for extract in extracts.taken:
@@ -244,7 +249,8 @@ def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) 
     record: dict[str, Any] = {
         "extract_no": extract.number, "system": table.system, "source_table": table.table, "mode": extract.mode,
         "since": extract.since, "until_mark": extract.high_mark, "rows_read": extract.rows, "rows_taken": extract.rows,
-        "unchanged": 0, "removed": 0, "file": f"{extract.file.parent.name}/{extract.file.name}", "sha256": extract.sha256,
+        "unchanged": 0, "removed": 0, "file": f"{extract.file.parent.name}/{extract.file.name}",
+        "sha256": extract.sha256,
     }  # fmt: skip
     if table.entity is None:
         return record
@@ -260,8 +266,8 @@ def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) 
         removed=extract.removed,
     )
     con.execute(
-        "INSERT INTO watermark VALUES (?, ?, ?) ON CONFLICT (source_table) DO UPDATE SET high_mark = excluded.high_mark, "
-        "rows_seen = excluded.rows_seen",
+        "INSERT INTO watermark VALUES (?, ?, ?) ON CONFLICT (source_table) DO UPDATE SET "
+        "high_mark = excluded.high_mark, rows_seen = excluded.rows_seen",
         [table.name, extract.high_mark, extract.rows],
     )
     return record | {"rows_taken": done.taken, "unchanged": done.unchanged, "removed": done.removed}
@@ -282,7 +288,8 @@ def _check_brake(
     if held:
         raise HubError(
             "E3201",
-            f"本轮将删除过多记录（{'；'.join(held)}），超过设定比例 {node.settings.max_delete_share:.0%}，整轮挂起，未改动任何数据",
+            f"本轮将删除过多记录（{'；'.join(held)}），超过设定比例 {node.settings.max_delete_share:.0%}，"
+            "整轮挂起，未改动任何数据",
             where="删除刹车",
             step="核实数据源确有大批注销后，用 --allow-deletes 重新运行；否则请数据源修复",
         )
@@ -292,9 +299,7 @@ def _sums(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:
     return {str(k): int(v) for k, v in con.execute(sql).fetchall()}
 
 
-def _advance(
-    con: duckdb.DuckDBPyConnection, extracts: Extracts, run: int, last_extract: int, settled: Settled, number: int
-) -> None:
+def _advance(con: duckdb.DuckDBPyConnection, run: int, last_extract: int, settled: Settled, number: int) -> None:
     set_counter(con, "run", run)
     set_counter(con, "extract", last_extract)
     set_counter(con, "change_set", number)

@@ -177,3 +177,10 @@ def ingest_local(
     names = ", ".join([*(ident(f.name) for f in entity.fields), *(m.split()[0] for m in LOCAL_MARKS.split(", "))])
     con.execute(f"INSERT INTO l_{entity.name} SELECT {names} FROM incoming")
     return int(scalar(con, "SELECT count(*) FROM incoming"))
+
+
+def accept_reviewed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """Supplement rows that waited for 数据复核员 take effect in this round (ruling 9)."""
+    for entity in catalog.entities.values():
+        _note_touched(con, entity, f"l_{entity.name}", "NOT _reviewed")
+        con.execute(f"UPDATE l_{entity.name} SET _reviewed = TRUE WHERE NOT _reviewed")

@@ -33,7 +33,7 @@ def texts(values: Iterable[str]) -> str:
 
 def key_text(columns: Sequence[str], prefix: str = "") -> str:
     """One text out of the key columns."""
-    parts = [f"{prefix}{ident(c)}::VARCHAR" for c in columns]
+    parts = [f"coalesce({prefix}{ident(c)}::VARCHAR, '')" for c in columns]
     return parts[0] if len(parts) == 1 else f" || {text(KEY_SEPARATOR)} || ".join(parts)
 
 

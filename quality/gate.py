@@ -44,7 +44,7 @@ def school(entity: Entity, prefix: str = "") -> str:
     return f"{prefix}XXDM" if "XXDM" in entity.by_name else "NULL::VARCHAR"
 
 
-def open_entity(con: duckdb.DuckDBPyConnection, catalog: Catalog, entity: Entity, table: SourceTable | None) -> None:
+def open_entity(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None) -> None:
     """Fills `x_<entity>` with what does not stand on its own and makes the view `open_<entity>` of what does."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE x_{entity.name} (rid BIGINT, outcome VARCHAR)")
     source = text(table.system if table else "L")
@@ -214,7 +214,9 @@ def complete(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity, tabl
         owner = round_.catalog.registry.owners[entity.name, field.name].order[0]
         empty = f"{ident(field.name)} IS NULL"
         carried = table is not None and field.name in table.column_names
-        if owner in ("L", "D") or not carried:
+        if owner == "D" or field.name in entity.key:
+            continue
+        if owner == "L" or not carried:
             gaps.append((field.name, empty))
         elif field.name not in covered:
             checks.append(("WZ01", field.name, f"_src = {letter} AND {empty}", f"{field.cn}为空"))

@@ -19,10 +19,8 @@ STUDENT = ("xs", "xs_sx", "xs_xj", "xs_yd", "xs_jz", "xs_jtcy", "xs_by")
 STUDENT_LOCAL = ("xs", "xs_sx", "xs_xj", "xs_jtcy")
 
 
-def load_crosswalk(con: duckdb.DuckDBPyConnection, file: str | None, extract_no: int) -> None:
+def load_crosswalk(con: duckdb.DuckDBPyConnection, file: str, extract_no: int) -> None:
     """Takes the old/new school codes (S1.XX_DZ, raw Parquet); only confirmed rows apply (ruling 18)."""
-    if file is None:
-        return
     con.execute("DELETE FROM crosswalk")
     con.execute(
         "INSERT INTO crosswalk SELECT old, new, confirmed, ext, line FROM (SELECT upper(replace(JXXDM, ' ', '')) AS old, "
@@ -70,10 +68,13 @@ def match_locals(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     )
     for entity in catalog.entities.values():
         con.execute(f"CREATE OR REPLACE TEMP TABLE m_{entity.name} AS {_matched(entity)}")
+        con.execute(
+            f"INSERT INTO review SELECT {text(entity.name)}, l._ext, l._line, l._school, '待数据复核员复核' "
+            f"FROM l_{entity.name} l WHERE NOT l._reviewed"
+        )
     con.execute(
-        "INSERT INTO review SELECT 'xs', l._ext, l._line, l._school, "
-        "CASE WHEN NOT l._reviewed THEN '待数据复核员复核' ELSE '待学籍系统下发学籍号' END FROM l_xs l "
-        "WHERE NOT EXISTS (SELECT 1 FROM m_xs m WHERE m._ext = l._ext AND m._line = l._line)"
+        "INSERT INTO review SELECT 'xs', l._ext, l._line, l._school, '待学籍系统下发学籍号' FROM l_xs l "
+        "WHERE l._reviewed AND NOT EXISTS (SELECT 1 FROM m_xs m WHERE m._ext = l._ext AND m._line = l._line)"
     )
 
 
@@ -86,9 +87,7 @@ def _matched(entity: Entity) -> str:
         join = "JOIN known_student s ON s.SFZJLXM = l._id_type AND s.SFZJH = l._id_no"
     elif entity.name == "jzg":
         own["GH"] = "coalesce(s.GH, l.GH) AS GH"
-        join = (
-            "LEFT JOIN known_teacher s ON s.XXDM = l._school AND s.SFZJLXM = l._id_type AND s.SFZJH = l._id_no"
-        )
+        join = "LEFT JOIN known_teacher s ON s.XXDM = l._school AND s.SFZJLXM = l._id_type AND s.SFZJH = l._id_no"
     columns = ", ".join(own.get(f.name, f"l.{ident(f.name)}") for f in entity.fields)
     key = ", ".join(ident(k) for k in entity.key)
     return (

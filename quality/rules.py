@@ -32,7 +32,9 @@ class RowRule:
 
 def hard_rules(catalog: Catalog, entity: Entity, present: Sequence[Field], labels: Set[str]) -> list[RowRule]:
     """Rules of severity 错误 that one row of this layout can break; `labels`: fields that arrive as labels."""
-    rules = [r for f in present for r in _field_rules(catalog, f, f.name in labels)]
+    # A row without its natural key can be no record at all; every other empty field is judged on the settled row.
+    rules = [RowRule("WZ01", k, f"{ident(k)} IS NULL") for k in entity.key if k in {f.name for f in present}]
+    rules += [r for f in present for r in _field_rules(catalog, f, f.name in labels)]
     names = {f.name for f in present}
     if {"SFZJLXM", "SFZJH"} <= names and entity.name in ("xs", "jzg"):
         rules += _identity_rules(names)

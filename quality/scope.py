@@ -72,7 +72,7 @@ def released(entity: Entity, parent: Parent) -> str:
     return f"SELECT {keys} FROM c_{entity.name} c JOIN new_{parent.entity} n ON {match}"
 
 
-def scope_dependent(con: duckdb.DuckDBPyConnection, catalog: Catalog, entity: Entity) -> None:
+def scope_dependent(con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
     """An entity below the school: what was touched, what a new main record releases, rivals, and what is counted."""
     selects = [_own(entity)]
     selects += [released(entity, p) for p in entity.parents if p.entity in ("xx", "zy", "bj", "jzg")]

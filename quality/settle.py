@@ -135,7 +135,7 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     if entity.name == "xs":  # WZ08, WY03, YZ10 look at these before their own turn.
         for name in STUDENT[1:]:
             scope.make_view(con, catalog.entities[name], whole=round_.whole, aliases=aliases)
-    gate.open_entity(con, catalog, entity, table)
+    gate.open_entity(con, entity, table)
     if table is not None:
         gate.same_key(con, entity, table, has_golden=round_.has_golden)
     settle_entity(con, round_, entity)
@@ -157,7 +157,7 @@ def _scope_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) ->
     elif entity.name == "xs":
         scope.scope_students(con, round_.catalog)
     elif entity.name not in STUDENT:
-        scope.scope_dependent(con, round_.catalog, entity)
+        scope.scope_dependent(con, entity)
 
 
 def _cross_rules(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as item_of
 from typing import Any
 
 from hub.catalog import Catalog, Entity, Field
@@ -50,7 +51,7 @@ class Check:
     field: str
     kind: str
     columns: tuple[str, ...]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = item_of(default_factory=dict)
     severity: str = "错误"
     dimension: str = ""
 
@@ -186,17 +187,16 @@ def great_expectations() -> Any:
 
 
 def _expectation(check: Check) -> Any:
-    from great_expectations import expectations as built_in
-
     from quality import suites_expectations as own
 
+    built_in = great_expectations().expectations
     named = {
         "in_set": built_in.ExpectColumnValuesToBeInSet,
         "length": built_in.ExpectColumnValueLengthsToBeBetween,
         "unique": built_in.ExpectColumnValuesToBeUnique,
         "unique_together": built_in.ExpectCompoundColumnsToBeUnique,
     }
-    kind = named[check.kind] if check.kind in named else getattr(own, check.kind)
+    kind: Any = named.get(check.kind) or getattr(own, check.kind)
     several = "column_list" in kind.__fields__
     columns: dict[str, Any] = {"column_list": list(check.columns)} if several else {"column": check.columns[0]}
     return kind(**columns, **check.arguments, meta=check.meta())

@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
 from great_expectations.expectations.expectation import ColumnMapExpectation, MulticolumnMapExpectation
-from great_expectations.expectations.metrics.map_metric_provider import (
-    ColumnMapMetricProvider,
-    MulticolumnMapMetricProvider,
+from great_expectations.expectations.metrics.map_metric_provider.column_condition_partial import (
     column_condition_partial,
+)
+from great_expectations.expectations.metrics.map_metric_provider.column_map_metric_provider import (
+    ColumnMapMetricProvider,
+)
+from great_expectations.expectations.metrics.map_metric_provider.multicolumn_condition_partial import (
     multicolumn_condition_partial,
+)
+from great_expectations.expectations.metrics.map_metric_provider.multicolumn_map_metric_provider import (
+    MulticolumnMapMetricProvider,
 )
 
 from quality import suites_predicates as holds
@@ -26,11 +32,11 @@ Predicate = Callable[..., Any]
 def _columns_metric(name: str, predicate: Predicate, *keys: str) -> str:
     """Registers a metric over several columns; returns its name."""
 
-    class Metric(MulticolumnMapMetricProvider):  # type: ignore[misc]
+    class Metric(MulticolumnMapMetricProvider):
         condition_metric_name = f"multicolumn_values.{name}"
         condition_value_keys = keys
 
-        @multicolumn_condition_partial(engine=PandasExecutionEngine)
+        @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
         def _pandas(cls, column_list: Any, **kwargs: Any) -> Any:  # noqa: N805 - a class method by the decorator
             return predicate(column_list, **{k: kwargs[k] for k in keys})
 
@@ -40,18 +46,18 @@ def _columns_metric(name: str, predicate: Predicate, *keys: str) -> str:
 def _column_metric(name: str, predicate: Predicate, *keys: str) -> str:
     """Registers a metric over one column; returns its name. Great Expectations leaves empty cells out itself."""
 
-    class Metric(ColumnMapMetricProvider):  # type: ignore[misc]
+    class Metric(ColumnMapMetricProvider):
         condition_metric_name = f"column_values.{name}"
         condition_value_keys = keys
 
-        @column_condition_partial(engine=PandasExecutionEngine)
+        @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
         def _pandas(cls, column: Any, **kwargs: Any) -> Any:  # noqa: N805 - as above
             return predicate(column, **{k: kwargs[k] for k in keys})
 
     return Metric.condition_metric_name
 
 
-class _RowRule(MulticolumnMapExpectation):  # type: ignore[misc]
+class _RowRule(MulticolumnMapExpectation):
     """A rule over several columns of one row; every row is asked, the predicate knows what an empty cell means."""
 
     ignore_row_if: Literal["all_values_are_missing", "any_value_is_missing", "never"] = "never"
@@ -132,25 +138,25 @@ class ExpectVocationalSchool(_RowRule):
     success_keys: ClassVar[tuple[str, ...]] = ("form", "mostly")
 
 
-class ExpectStudentNumberCheckDigit(ColumnMapExpectation):  # type: ignore[misc]
+class ExpectStudentNumberCheckDigit(ColumnMapExpectation):
     """YX13"""
 
     map_metric = _column_metric("hub_student_number_check", holds.student_number_check)
 
 
-class ExpectRealDate(ColumnMapExpectation):  # type: ignore[misc]
+class ExpectRealDate(ColumnMapExpectation):
     """YX14 for days"""
 
     map_metric = _column_metric("hub_real_date", holds.real_date)
 
 
-class ExpectSchoolYear(ColumnMapExpectation):  # type: ignore[misc]
+class ExpectSchoolYear(ColumnMapExpectation):
     """YX14 for school years"""
 
     map_metric = _column_metric("hub_school_year", holds.school_year)
 
 
-class ExpectKnownDivision(ColumnMapExpectation):  # type: ignore[misc]
+class ExpectKnownDivision(ColumnMapExpectation):
     """YX05 for divisions"""
 
     codes: str
@@ -158,7 +164,7 @@ class ExpectKnownDivision(ColumnMapExpectation):  # type: ignore[misc]
     success_keys: ClassVar[tuple[str, ...]] = ("codes", "mostly")
 
 
-class ExpectWholeMatch(ColumnMapExpectation):  # type: ignore[misc]
+class ExpectWholeMatch(ColumnMapExpectation):
     """YX05, YX07, YX12, YX14, YX15, YX16 by a pattern; the built-in one searches, and `$` lets a line feed pass."""
 
     regex: str

@@ -97,9 +97,7 @@ def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str,
         mark = f"substr(g.prov, {index}, 1)"
         cases.append((f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D')", f"g.{name}", "'P'"))
     if local and authority.fill:
-        invalid = (
-            f"coalesce(list_contains(list_transform(l._bad, lambda x: split_part(x, ':', 2)), {text(field.name)}), FALSE)"
-        )
+        invalid = f"coalesce(list_contains(list_transform(l._bad, lambda x: split_part(x, ':', 2)), {text(field.name)}), FALSE)"
         cases.append((f"l.{name} IS NOT NULL AND NOT {invalid}", f"l.{name}", "'L'"))
     if round_.has_golden and authority.order != ("D",):
         cases.append((f"g.{name} IS NOT NULL AND substr(g.prov, {index}, 1) <> 'F'", f"g.{name}", "'P'"))

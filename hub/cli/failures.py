@@ -26,6 +26,8 @@ class InterruptedByUserError(HubError):
 
 def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
     """Tells the person (stderr) and, with `--json`, the program (stdout); returns the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return UsageError.exit_code  # the help page stands on the screen already
     known = as_hub_error(error)
     print(known.sentence(), file=sys.stderr)  # noqa: T201
     if debug:

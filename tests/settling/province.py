@@ -41,7 +41,13 @@ def look(node: Node) -> duckdb.DuckDBPyConnection:
 def golden(node: Node) -> dict[str, list[tuple[Any, ...]]]:
     """All golden rows by entity, ordered, without versions and source rows (which tell the order of arrival)."""
     with look(node) as con:
-        names = [r[0] for r in con.execute("SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'g!_%' ESCAPE '!'").fetchall()]
+        names = [
+            r[0]
+            for r in con.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'g!_%' ESCAPE '!'"
+            ).fetchall()
+        ]
         return {
-            n: con.execute(f"SELECT * EXCLUDE (row_ver, src_rid, prov, pk) FROM {n} ORDER BY ALL").fetchall() for n in names
+            n: con.execute(f"SELECT * EXCLUDE (row_ver, src_rid, prov, pk) FROM {n} ORDER BY ALL").fetchall()
+            for n in names
         }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -61,7 +59,12 @@ def problems(case: dict[str, Any], look_up: Outcome) -> str:
             return f"{len(rows)} golden rows, issues {issues}"
         if "golden_value" in expected and str(rows[0][expected["field"]]) != str(expected["golden_value"]):
             return f"golden {expected['field']} differs from the answer"
-        if outcome == "golden" and "golden_value" not in expected and "field" in expected and rows[0][expected["field"]]:
+        if (
+            outcome == "golden"
+            and "golden_value" not in expected
+            and "field" in expected
+            and rows[0][expected["field"]]
+        ):
             return f"golden {expected['field']} is not empty"
         return ""
     if rows and outcome in ("cancelled", "rejected", "deleted"):
@@ -69,7 +72,7 @@ def problems(case: dict[str, Any], look_up: Outcome) -> str:
     if outcome in ("cancelled", "deleted"):
         return ""
     state = {"quarantine": "隔离", "held": "挂起", "rejected": "挂起"}[outcome]
-    found = [(r, f) for r, f, s in issues if s == state or expected.get("or") and s == "隔离"]
+    found = [(r, f) for r, f, s in issues if s == state or (expected.get("or") and s == "隔离")]
     if rows and expected.get("prior") != "stays":
         return f"is golden, issues {issues}"
     if not found:
@@ -87,11 +90,14 @@ def _conflict(case: dict[str, Any], look_up: Outcome) -> str:
     expected, key = case["expected"], dict(case["key"])
     if case["kind"].startswith("crosswalk"):
         row = look_up.con.execute(
-            "SELECT count(*) FROM known_disagreement WHERE entity = 'xx' AND field = 'JXXDM' AND value = ? AND state = '待处理'",
+            "SELECT count(*) FROM known_disagreement WHERE entity = 'xx' AND field = 'JXXDM' AND value = ? "
+            "AND state = '待处理'",
             [key["JXXDM"]],
         ).fetchone()
         return "" if row and row[0] else "no conflict over the unconfirmed code"
-    found = [c for c in look_up.conflicts(case["entity"], key) if c[0] == expected["field"] and c[1] == expected["state"]]
+    found = [
+        c for c in look_up.conflicts(case["entity"], key) if c[0] == expected["field"] and c[1] == expected["state"]
+    ]
     if not found:
         return f"no conflict over {expected['field']}: {look_up.conflicts(case['entity'], key)}"
     if "losing_value" in expected and expected["losing_value"] not in {v for _, _, v, _ in found}:
@@ -104,7 +110,9 @@ def _conflict(case: dict[str, Any], look_up: Outcome) -> str:
 
 
 @pytest.fixture(scope="module")
-def two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, list[dict[str, Any]], list[Round], list[list[str]]]]:
+def two_days(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Node, list[dict[str, Any]], list[Round], list[list[str]]]:
     """Day 1 settled, looked at; day 2 laid over the same files, settled incrementally, looked at."""
     folder = tmp_path_factory.mktemp("province")
     node = make_node(folder / "node", folder / "src")
@@ -114,8 +122,14 @@ def two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, l
         rounds.append(settle_day(node, day))
         with look(node) as con:
             look_up = Outcome(con)
-            wrong.append([f"{c['id']} {c['entity']}: {w}" for c in answers[-1]["cases"] if c["day"] == day and (w := problems(c, look_up))])
-    yield node, answers, rounds, wrong
+            wrong.append(
+                [
+                    f"{c['id']} {c['entity']}: {w}"
+                    for c in answers[-1]["cases"]
+                    if c["day"] == day and (w := problems(c, look_up))
+                ]
+            )
+    return node, answers, rounds, wrong
 
 
 def test_every_planted_case_of_the_first_day_ends_where_the_answer_key_says(two_days: Any) -> None:

@@ -1,0 +1,175 @@
+"""`hub quarantine` and `hub conflict`: refused rows with their reasons, and good rows that disagree.
+
+Decides columns and masking only. A quarantine row stands once per rule and field; a conflict once per losing value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+
+from hub.audit import Event
+from hub.catalog import Catalog
+from hub.cli.csvfile import new_file, write_csv
+from hub.cli.output import Progress, emit, table
+from hub.cli.release import release_of
+from hub.cli.shell import shell_of
+from hub.masking import mask_key, mask_value
+from hub.store import Store
+from hub.store.ledger import CONFLICT, FINDING, NO_FIELD, QUARANTINE
+
+quarantine = typer.Typer(add_completion=False, no_args_is_help=True, help="隔离数据：计数与导出。")
+conflict = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突：计数与导出。")
+
+QUARANTINE_COLUMNS = (
+    "entity", "natural_key", "rule", "field", "reason", "severity", "source", "state", "school", "src_rid", "run_no",
+    "closed_run",
+)  # fmt: skip
+CONFLICT_COLUMNS = (
+    "conflict_no", "entity", "natural_key", "rule", "field", "state", "source", "value", "winner_source", "winner_value",
+    "clash", "rows_named", "src_rid", "pk", "run_no", "closed_run",
+)  # fmt: skip
+BLOCK = 20_000
+Row = dict[str, Any]
+
+Out = Annotated[Path, typer.Option("--out", metavar="文件", help="写入的 CSV 文件")]
+Plain = Annotated[bool, typer.Option("--plain", help="明文导出（须同时给出 --purpose，并记入审计）")]
+Purpose = Annotated[str | None, typer.Option("--purpose", metavar="用途", help="明文导出的用途，记入审计")]
+All = Annotated[bool, typer.Option("--all", help="连同已关闭的")]
+
+
+@quarantine.command("ls")
+def list_quarantine(ctx: typer.Context, everything: All = False) -> None:
+    """按实体、规则、状态计数。"""
+    _list(ctx, QUARANTINE, ("entity", "rule", "severity", "state"), "隔离数据", everything)
+
+
+@quarantine.command("export")
+def export_quarantine(
+    ctx: typer.Context,
+    out: Out,
+    plain: Plain = False,
+    purpose: Purpose = None,
+    everything: All = False,
+    findings: Annotated[bool, typer.Option("--findings", help="连同已入库记录上的警告与提示")] = False,
+) -> None:
+    """导出隔离与挂起的数据：实体、自然键、规则或原因、字段、严重程度、来源。"""
+    sources = [QUARANTINE, FINDING] if findings else [QUARANTINE]
+    _export(ctx, sources, QUARANTINE_COLUMNS, _quarantine_row, out, plain, purpose, everything)
+
+
+@conflict.command("ls")
+def list_conflicts(ctx: typer.Context, everything: All = False) -> None:
+    """按实体、字段、状态计数。"""
+    _list(ctx, CONFLICT, ("entity", "field", "rule", "state"), "数据冲突", everything)
+
+
+@conflict.command("export")
+def export_conflicts(
+    ctx: typer.Context, out: Out, plain: Plain = False, purpose: Purpose = None, everything: All = False
+) -> None:
+    """导出数据冲突：各来源的值、定值来源与所定的值。同一 clash 的各行属于同一冲突。"""
+    _export(ctx, [CONFLICT], CONFLICT_COLUMNS, _conflict_row, out, plain, purpose, everything)
+
+
+def _list(ctx: Any, source: sa.Table, columns: tuple[str, ...], title: str, everything: bool) -> None:
+    shell = shell_of(ctx)
+    node = shell.open_node()
+    chosen = [source.c[c] for c in columns]
+    query = sa.select(*chosen, sa.func.count()).group_by(*chosen).order_by(*chosen)
+    with shell.open_store(node).reading() as reader:
+        found = reader.connection.execute(query if everything else query.where(source.c.closed_run.is_(None))).all()
+    rows = [dict(zip((*columns, "rows"), tuple(r), strict=True)) for r in found]
+    names = {"entity": "实体", "rule": "规则", "severity": "严重程度", "state": "状态", "field": "字段", "rows": "行数"}
+
+    def render(console: Console) -> None:
+        if not rows:
+            console.print(f"未发现问题：没有{title}。")
+            return
+        console.print(table("", [names[c] for c in (*columns, "rows")], [list(r.values()) for r in rows]))
+        console.print(f"合计 {sum(int(r['rows']) for r in rows):,} 行")
+
+    emit(shell, {"node": node.party, "groups": rows, "total": sum(int(r["rows"]) for r in rows)}, render)
+
+
+def _export(
+    ctx: Any,
+    sources: list[sa.Table],
+    columns: tuple[str, ...],
+    shown: Callable[[Catalog, Row, bool], Row],
+    out: Path,
+    plain: bool,
+    purpose: str | None,
+    everything: bool,
+) -> None:
+    shell = shell_of(ctx)
+    node = shell.open_node()
+    release, catalog, store = release_of(plain, purpose), shell.catalog(), shell.open_store(node)
+    with Progress() as progress:
+        progress.step("导出", sources[0].name)
+        event = Event.PLAINTEXT_EXPORTED if plain else Event.RECORDS_EXPORTED
+        release.record(store, event, shell, node, target=sources[0].name, rows=_count(store, sources, everything))
+        with new_file(out, private=plain) as file:
+            blocks = (
+                _batch([shown(catalog, row, plain) for row in block], columns)
+                for source in sources
+                for block in _rows(store, source, everything)
+            )
+            rows = write_csv(file, columns, blocks)
+    kind = "明文" if plain else "已脱敏"
+    text = f"已导出 {rows:,} 行（{kind}）：{out}" if rows else f"未发现问题：没有可导出的行（{out} 只有表头）"
+    emit(shell, {"rows": rows, "file": out.name, "plain": plain}, lambda c: c.print(text))
+
+
+def _count(store: Store, sources: list[sa.Table], everything: bool) -> int:
+    with store.reading() as reader:
+        queries = [sa.select(sa.func.count()).select_from(s) for s in sources]
+        if not everything:
+            queries = [q.where(s.c.closed_run.is_(None)) for q, s in zip(queries, sources, strict=True)]
+        return sum(int(reader.connection.execute(q).scalar_one()) for q in queries)
+
+
+def _rows(store: Store, source: sa.Table, everything: bool) -> Iterator[list[Row]]:
+    """Blocks of stored rows in key order."""
+    query = sa.select(source).order_by(*source.primary_key.columns)
+    if not everything:
+        query = query.where(source.c.closed_run.is_(None))
+    with store.reading() as reader:
+        result = reader.connection.execute(query.execution_options(yield_per=BLOCK)).mappings()
+        for block in result.partitions(BLOCK):
+            yield [dict(row) for row in block]
+
+
+def _batch(rows: list[Row], columns: tuple[str, ...]) -> Any:
+    texts = [pa.array([None if r.get(c) in (None, "") else str(r[c]) for r in rows], pa.string()) for c in columns]
+    return pa.record_batch(texts, names=list(columns))
+
+
+def _quarantine_row(catalog: Catalog, row: Row, plain: bool) -> Row:
+    row = _named(row) | {"reason": row.get("reason") or row.get("detail")}
+    row["rule"] = row["rule"] or row["reason"]
+    if not plain:
+        row["natural_key"] = mask_key(catalog.entities[row["entity"]], row["natural_key"])
+        row["reason"] = mask_value(None, row["reason"])
+    return row
+
+
+def _conflict_row(catalog: Catalog, row: Row, plain: bool) -> Row:
+    row = _named(row)
+    if not plain:
+        entity = catalog.entities[row["entity"]]
+        row["natural_key"] = mask_key(entity, row["natural_key"])
+        for name in ("value", "winner_value"):
+            row[name] = mask_value(entity.by_name.get(row["field"] or ""), row[name])
+    return row
+
+
+def _named(row: Row) -> Row:
+    """Where a rule names no field, none is shown (`hub.store.ledger.NO_FIELD`)."""
+    return row | {name: None if row[name] == NO_FIELD else row[name] for name in ("rule", "field")}

@@ -1,0 +1,264 @@
+"""What publishing writes beside the golden rows: run, extracts, change set, lineage, issues, conflicts, outbox.
+
+Decides how a round's own files become rows of the hub's tables; everything goes through the caller's transaction.
+Issues move as Arrow blocks: a first load may bring hundreds of thousands.
+
+Rules: a refusal (隔离, 挂起) is a `quarantine` row, a mere note (提示) a `finding`; what a round closed stays as a row
+with `closed_run`. Natural keys and values are private data and go nowhere but into their columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import sqlalchemy as sa
+
+from hub.batch.manifest import FileEntry
+from hub.batch.outbox import BatchState
+from hub.store import Transaction
+from hub.store.lane import BLOCK_ROWS
+from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, OUTBOX, RUN
+from province_node.changeset import Settlement
+from province_node.sealing import Sealed
+
+REFUSED_STATES: Final = ("隔离", "挂起")
+_DIGESTS_PER_STATEMENT: Final = 5_000
+_DIGEST: Final = re.compile(r"[0-9a-f]{1,64}")
+_FILE_NAME: Final = 255
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Rows that opened and closed in this round."""
+
+    opened: int = 0
+    closed: int = 0
+
+
+def write_run(transaction: Transaction, settlement: Settlement, node: str, lo: int, at: datetime) -> None:
+    """Run, extracts and change set. `lo`: first change-log id, also when the set has no row."""
+    record, changes = settlement.record, settlement.changes
+    counts = {k: record[k] for k in ("balance", "issues", "conflicts", "dirt", "gaps", "supplements", "key_changes")}
+    transaction.connection.execute(
+        sa.insert(RUN),
+        {
+            "run_no": settlement.run,
+            "kind": "settle",
+            "run_mode": "whole" if record["whole"] else "incremental",
+            "today": record["today"],
+            "state": "done",
+            "ended": moment(at),
+            "counts": _json(counts),
+            "note": "\n".join(record["alarms"]) or None,
+        },
+    )
+    extracts = [_extract(entry, settlement.run) for entry in record["extracts"]]
+    if extracts:
+        transaction.connection.execute(sa.insert(EXTRACT), extracts)
+    transaction.connection.execute(
+        sa.insert(CHANGE_SET),
+        {
+            "node": node,
+            "cs_no": changes.number,
+            "run_no": settlement.run,
+            "lo": lo,
+            "hi": max(lo - 1, changes.hi),
+            "registry_version": record["registry_version"],
+            "codes_digest": record["codes_digest"],
+            **_operations(changes.counts.inserted, changes.counts.updated, changes.counts.deleted),
+            "created": moment(at),
+        },
+    )
+
+
+def write_lineage(transaction: Transaction, settlement: Settlement, node: str, batches: Sequence[Sealed]) -> None:
+    """One row per entity of the change set: its files, their digest, the change-log ids, the extracts of the round.
+
+    Several files of one entity are named together, comma between; the digest then covers their digests.
+    """
+    extracts = _json([e["extract_no"] for e in settlement.record["extracts"]])
+    parts: dict[str, list[tuple[Sealed, FileEntry, Path, int, int]]] = {}
+    for batch in batches:
+        for entry, file in zip(batch.manifest.files, batch.files, strict=True):
+            parts.setdefault(entry.entity, []).append((batch, entry, file.path, file.lo, file.hi))
+    for entity, some in parts.items():
+        rows = [entry.rows for _, entry, *_ in some]
+        transaction.connection.execute(
+            sa.insert(LINEAGE),
+            {
+                "node": node,
+                "cs_no": settlement.changes.number,
+                "entity": entity,
+                "file_name": ",".join(path.name for _, _, path, *_ in some)[:_FILE_NAME],
+                "sha256": _one_digest([entry.digest.plain_sha256 for _, entry, *_ in some]),
+                "lo": some[0][3],
+                "hi": some[-1][4],
+                **_operations(*(sum(getattr(r, n) for r in rows) for n in ("inserted", "updated", "deleted"))),
+                "extracts": extracts,
+                "batch_id": some[0][0].manifest.batch_id,
+            },
+        )
+
+
+def write_outbox(transaction: Transaction, number: int, batches: Sequence[Sealed]) -> None:
+    """Outbox rows, state SEALED, with the exact bytes of the manifest's envelope."""
+    for batch in batches:
+        manifest = batch.manifest
+        transaction.connection.execute(
+            sa.insert(OUTBOX),
+            {
+                "stream": manifest.stream_id.stream,
+                "epoch": manifest.stream_id.epoch,
+                "seq": manifest.seq,
+                "batch_id": manifest.batch_id,
+                "cs_no": number,
+                "lo": manifest.watermark.lo,
+                "hi": manifest.watermark.hi,
+                "prev": manifest.prev,
+                "digest": batch.digest,
+                "state": str(BatchState.SEALED),
+                **_operations(manifest.rows.inserted, manifest.rows.updated, manifest.rows.deleted),
+                "parts": len(manifest.files),
+                "bytes": batch.bytes,
+                "manifest": batch.envelope,
+                "sealed_at": moment(manifest.created),
+            },
+        )
+
+
+def write_issues(transaction: Transaction, settlement: Settlement) -> tuple[Movement, Movement]:
+    """Quarantine and findings as the round opened and closed them; (quarantine, findings)."""
+    result = []
+    with _scratch() as con:
+        for table, states, columns in (
+            ("quarantine", REFUSED_STATES, "school, left(reason, 400) AS reason"),
+            ("finding", ("提示",), "left(reason, 400) AS detail"),
+        ):
+            counts = [
+                transaction.ingest(
+                    table,
+                    _issues(con, settlement.folder / f"_{kind}_issue.parquet", states, columns, closed),
+                    replace=True,
+                )
+                for kind, closed in (("closed", settlement.run), ("opened", None))
+            ]
+            result.append(Movement(opened=counts[1], closed=counts[0]))
+    return result[0], result[1]
+
+
+def _issues(
+    con: duckdb.DuckDBPyConnection, path: Path, states: Sequence[str], columns: str, closed_run: int | None
+) -> Iterator[Any]:
+    """Rows keyed as the tables are; of rows with one key (two readings of a row's natural key) one stays."""
+    wanted = ", ".join(f"'{s}'" for s in states)
+    rule, field = _named("rule", 20), _named("field", 30)
+    query = (
+        f"SELECT entity, src_rid, {rule} AS rule, {field} AS field, left(natural_key, 255) AS natural_key, "
+        f"{columns}, severity, left(source, 80) AS source, state, run_no, {_number(closed_run)} AS closed_run "
+        f"FROM read_parquet(?) WHERE state IN ({wanted}) "
+        f"QUALIFY row_number() OVER (PARTITION BY entity, src_rid, {rule}, {field} ORDER BY natural_key) = 1"
+    )
+    yield from con.sql(query, params=[str(path)]).to_arrow_reader(BLOCK_ROWS)
+
+
+def write_conflicts(transaction: Transaction, settlement: Settlement) -> Movement:
+    """Losing values of the round. Rows of one clash share `clash`; what closed is found by its digest."""
+    with _scratch() as con:
+        closed = con.sql(
+            "SELECT DISTINCT digest FROM read_parquet(?)",
+            params=[str(settlement.folder / "_closed_disagreement.parquet")],
+        ).fetchall()
+        digests = iter(str(row[0]) for row in closed)
+        while some := list(islice(digests, _DIGESTS_PER_STATEMENT)):
+            _close_conflicts(transaction, some, settlement.run)
+        last = transaction.connection.execute(sa.select(sa.func.max(CONFLICT.c.conflict_no))).scalar_one() or 0
+        opened = transaction.ingest(
+            "conflict", _conflicts(con, settlement.folder / "_opened_disagreement.parquet", int(last))
+        )
+    return Movement(opened, len(closed))
+
+
+def _close_conflicts(transaction: Transaction, digests: Sequence[str], run: int) -> None:
+    """One pass over the table per 5,000 digests: it has no index on them, and statements have a longest length."""
+    if not all(_DIGEST.fullmatch(d) for d in digests):
+        raise RuntimeError("a conflict digest is hex")
+    named = ",".join(f"'{d}'" for d in digests)
+    transaction.connection.exec_driver_sql(
+        f"UPDATE conflict SET closed_run = {run} WHERE closed_run IS NULL AND digest IN ({named})"
+    )
+
+
+def _conflicts(con: duckdb.DuckDBPyConnection, path: Path, last: int) -> Iterator[Any]:
+    query = (
+        f"SELECT {last} + row_number() OVER (ORDER BY entity, clash, digest) AS conflict_no, entity, "
+        "left(natural_key, 255) AS natural_key, field, rule, state, left(source, 80) AS source, value, "
+        "left(winner_source, 80) AS winner_source, winner_value, clash, digest, src_rid, rows_named, run_no "
+        "FROM read_parquet(?) ORDER BY conflict_no"
+    )
+    yield from con.sql(query, params=[str(path)]).to_arrow_reader(BLOCK_ROWS)
+
+
+@contextmanager
+def _scratch() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB that reads a round's own Parquet files."""
+    con = duckdb.connect(config={"memory_limit": "512MB", "threads": 1})
+    try:
+        yield con
+    finally:
+        con.close()
+
+
+def moment(at: datetime) -> str:
+    """Times as the tables hold them: UTC, ISO 8601, `Z`, milliseconds."""
+    if at.tzinfo is None:
+        raise RuntimeError("times are aware")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _extract(entry: Mapping[str, Any], run: int) -> dict[str, Any]:
+    return {
+        "extract_no": entry["extract_no"],
+        "run_no": run,
+        "system": entry["system"],
+        "source_table": entry["source_table"],
+        "read_mode": entry["mode"],
+        "since": entry["since"],
+        "until_mark": entry["until_mark"],
+        "rows_read": entry["rows_read"],
+        "rows_taken": entry["rows_taken"],
+        "file_name": entry["file"],
+        "sha256": f"sha256:{entry['sha256']}",
+        "state": "done",
+    }
+
+
+def _operations(inserted: int, updated: int, deleted: int) -> dict[str, int]:
+    return {"rows_i": inserted, "rows_u": updated, "rows_d": deleted}
+
+
+def _one_digest(digests: Sequence[str]) -> str:
+    one = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return f"sha256:{one}"
+
+
+def _named(column: str, length: int) -> str:
+    """A key column is never empty."""
+    return f"coalesce(nullif(left({column}, {length}), ''), '{NO_FIELD}')"
+
+
+def _number(value: int | None) -> str:
+    return "NULL::BIGINT" if value is None else str(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

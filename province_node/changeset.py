@@ -57,7 +57,7 @@ def counted(node: Node) -> int:
 
 
 def open_settlement(node: Node, number: int) -> Settlement:
-    """Change set `number` from its folder. `VerificationError` E3306 when a file is missing, cut off or not Parquet."""
+    """Change set `number` from its folder. `VerificationError` E3406 when a file is missing, cut off or not Parquet."""
     folder = node.changes / f"{number:08d}"
     where = f"changes/{folder.name}"
     try:
@@ -89,7 +89,7 @@ def _check(file: ChangeFile, where: str) -> None:
 
 def _damaged(where: str) -> VerificationError:
     return VerificationError(
-        "E3306",
+        "E3406",
         "变更集缺失或已损坏，不能入库和封装",
         where=where,
         step="从备份恢复该目录；不得手工修改变更集。恢复前不要再结算",

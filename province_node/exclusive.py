@@ -19,7 +19,7 @@ _FILE = "exchange.lock"
 
 @contextmanager
 def exchange_step(node: Node) -> Iterator[None]:
-    """Holds the exchange of a province node; `LockedError` E3305 when another process does, `UsageError` E1004."""
+    """Holds the exchange of a province node; `LockedError` E3405 when another process does, `UsageError` E1004."""
     if node.settings.role != "province":
         raise UsageError("E1004", "该命令只在省级节点运行", where="hub.toml role", step="用 --node 指定省级节点目录")
     node.work.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def exchange_step(node: Node) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(
-                "E3305", "另一个任务正在封装或收发批次", where=_FILE, step="等待该任务结束后重试"
+                "E3405", "另一个任务正在封装或收发批次", where=_FILE, step="等待该任务结束后重试"
             ) from None
         yield
     finally:

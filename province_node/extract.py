@@ -148,7 +148,7 @@ def write_blocks(path: Path, table: SourceTable, blocks: Iterable[pa.RecordBatch
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=repeated) as writer:
         for block in blocks:
-            writer.write_batch(block)
+            writer.write_batch(pa.RecordBatch.from_arrays(block.columns, schema=schema))
             rows += block.num_rows
     return rows
 
@@ -192,7 +192,7 @@ def _by_keys(con: duckdb.DuckDBPyConnection, source: Source, done: Extract, stor
     schema = pa.schema([(k, pa.string()) for k in table.key])
     with pq.ParquetWriter(keys_path, schema, compression="zstd", compression_level=1) as writer:
         for block in source.read_keys(table):
-            writer.write_batch(block)
+            writer.write_batch(pa.RecordBatch.from_arrays(block.columns, schema=schema))
     names = ", ".join(ident(k) for k in table.key)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE source_key AS SELECT {key_text(table.key)} AS _rk, {names}, count(*) AS n "

@@ -73,11 +73,11 @@ class Published:
     run: int = 0
     already: bool = False
     batches: tuple[SealedBatch, ...] = ()
-    rows: Counts = Counts()
+    rows: Counts = field(default_factory=Counts)
     applied: ApplyCounts = field(default_factory=ApplyCounts)
-    quarantined: Movement = Movement()
-    findings: Movement = Movement()
-    conflicts: Movement = Movement()
+    quarantined: Movement = field(default_factory=Movement)
+    findings: Movement = field(default_factory=Movement)
+    conflicts: Movement = field(default_factory=Movement)
     orphans_swept: int = 0
 
 
@@ -99,8 +99,8 @@ def _silent(_step: str, _what: str) -> None:
 def publish(node: Node, number: int, *, at: datetime, rng: Random, progress: Progress = _silent) -> Published:
     """Brings change set `number` to the store and seals it; a no-op when the ledger has it.
 
-    `at`: aware; `rng(n)`: n random bytes; `progress("publish", what)`. Raises `VerificationError` E3303 (not the next
-    one), E3306 (folder damaged), `NotInitialisedError` E3301 (no epoch grant), and what store and keyring raise;
+    `at`: aware; `rng(n)`: n random bytes; `progress("publish", what)`. Raises `VerificationError` E3403 (not the next
+    one), E3406 (folder damaged), `NotInitialisedError` E3401 (no epoch grant), and what store and keyring raise;
     nothing is stored then.
     """
     with exchange_step(node), _desk(node, at, rng, progress) as desk:
@@ -111,13 +111,13 @@ def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress
     """Publishes, in order, every change set that the settling state counted and the ledger lacks (protocol 6.4).
 
     This is both the normal step after a round and the recovery after a crash between state and store. Raises as
-    `publish`; `VerificationError` E3304 when the store knows change sets the state never counted.
+    `publish`; `VerificationError` E3404 when the store knows change sets the state never counted.
     """
     with exchange_step(node), _desk(node, at, rng, progress) as desk:
         known, last = _ledger_last(desk), counted(node)
         if known > last:
             raise VerificationError(
-                "E3304",
+                "E3404",
                 f"省级库已有第 {known} 个变更集，结算状态只到第 {last} 个",
                 where=node.state.name,
                 step="结算状态已丢失或被还原：从备份恢复与省级库同一时点的结算状态后重试",
@@ -147,7 +147,7 @@ def _publish(desk: _Desk, number: int) -> Published:
         return Published(number, already=True)
     if number != known + 1:
         raise VerificationError(
-            "E3303", f"变更集须依次入库：应为第 {known + 1} 个", where=f"第 {number} 个", step="先处理尚未入库的变更集"
+            "E3403", f"变更集须依次入库：应为第 {known + 1} 个", where=f"第 {number} 个", step="先处理尚未入库的变更集"
         )
     desk.progress("publish", f"变更集 {number}")
     settlement = open_settlement(desk.node, number)
@@ -169,7 +169,7 @@ def _publish(desk: _Desk, number: int) -> Published:
 def _terms(desk: _Desk, reader: Reader, settlement: Settlement, here: Standing) -> Terms:
     if here.position.frozen is not None:
         raise HubError(
-            "E3307",
+            "E3407",
             f"上行数据流已冻结（{here.position.frozen}），不再封装",
             where=str(here.position.stream_id),
             step="按部级通知处置，取得新的期次授权后重试",
@@ -190,7 +190,7 @@ def _check_joins(settlement: Settlement, here: Standing) -> None:
     for file in settlement.changes.files:
         if file.lo != expected:
             raise VerificationError(
-                "E3304",
+                "E3404",
                 f"变更编号不连续：应从 {expected} 接续，实为 {file.lo}",
                 where=f"变更集 {settlement.changes.number} {file.path.name}",
                 step="结算状态与省级库不是同一时点：恢复同一时点的备份后重试",

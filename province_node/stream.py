@@ -38,7 +38,7 @@ def main_stream(party: str, epoch: int = FIRST_EPOCH) -> StreamId:
 
 
 def standing(reader: Reader, party: str, keyring: Keyring, *, lock: bool = False) -> Standing:
-    """Where the stream stands; from the grant when nothing was sealed yet. `NotInitialisedError` E3301 without grant."""
+    """Where the stream stands; from the grant while nothing was sealed. `NotInitialisedError` E3401 without one."""
     query = sa.select(PEER_STREAM).where(
         PEER_STREAM.c.party == party, PEER_STREAM.c.direction == DIRECTION, PEER_STREAM.c.stream == STREAM
     )
@@ -50,13 +50,13 @@ def standing(reader: Reader, party: str, keyring: Keyring, *, lock: bool = False
     grant = keyring.grant(main_stream(party))
     if grant is None:
         raise NotInitialisedError(
-            "E3301", "上行数据流尚未获期次授权，不能封装批次", where="trust", step="向部级节点取得期次授权文件后重试"
+            "E3401", "上行数据流尚未获期次授权，不能封装批次", where="trust", step="向部级节点取得期次授权文件后重试"
         )
     return Standing(open_epoch(None, grant), 0, False)
 
 
 def move(transaction: Transaction, party: str, before: Standing, after: PeerStream, hi: int) -> None:
-    """Stores the new position, provided the row still says `before`; `LockedError` E3302 when another run moved it."""
+    """Stores the new position, provided the row still says `before`; `LockedError` E3402 when another run moved it."""
     table, position = PEER_STREAM, after.stream_id
     values = {"epoch": position.epoch, "last_seq": after.last_seq, "last_digest": after.last_digest, "hi": hi}
     if not before.stored:
@@ -72,11 +72,11 @@ def move(transaction: Transaction, party: str, before: Standing, after: PeerStre
         .values(**values)
     )
     if moved.rowcount != 1:
-        raise LockedError("E3302", "数据流位置已被另一次运行改动，本次未封装", where=str(position), step="重新运行")
+        raise LockedError("E3402", "数据流位置已被另一次运行改动，本次未封装", where=str(position), step="重新运行")
 
 
 def last_receipt(reader: Reader, stream_id: StreamId) -> Position | None:
-    """Batch number and payload digest of the newest receipt accepted in this stream and epoch, None before the first."""
+    """Batch number and payload digest of the newest receipt accepted in this epoch, None before the first."""
     query = sa.select(NODE_STATE.c.value).where(NODE_STATE.c.name == _tip(stream_id))
     found = reader.connection.execute(query).scalar_one_or_none()
     return Position(**json.loads(found)) if found else None

@@ -43,6 +43,7 @@ def begin_round(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     for entity in catalog.entities.values():
         columns = ", ".join(f"{ident(f.name)} VARCHAR" for f in entity.fields)
         con.execute(f"CREATE OR REPLACE TEMP TABLE t_{entity.name} ({columns})")
+    con.execute("CREATE OR REPLACE TEMP TABLE fresh_local (_ext INTEGER)")
     con.execute("CREATE OR REPLACE TEMP TABLE dirt (source VARCHAR, field VARCHAR, kind VARCHAR, hits BIGINT)")
 
 
@@ -169,10 +170,7 @@ def ingest_local(
     )
     same = "i._school = l._school AND i._id_type IS NOT DISTINCT FROM l._id_type AND i._id_no IS NOT DISTINCT FROM l._id_no"
     match = f"{same} AND {own}" if own else same
-    for note in ("l", "incoming"):
-        table = f"l_{entity.name}" if note == "l" else "incoming"
-        where = f"EXISTS (SELECT 1 FROM incoming i WHERE {match})" if note == "l" else "TRUE"
-        _note_touched(con, entity, f"{table} l", where)
+    con.execute("INSERT INTO fresh_local SELECT DISTINCT _ext FROM incoming")
     con.execute(f"DELETE FROM l_{entity.name} l WHERE EXISTS (SELECT 1 FROM incoming i WHERE {match})")
     names = ", ".join([*(ident(f.name) for f in entity.fields), *(m.split()[0] for m in LOCAL_MARKS.split(", "))])
     con.execute(f"INSERT INTO l_{entity.name} SELECT {names} FROM incoming")
@@ -182,5 +180,5 @@ def ingest_local(
 def accept_reviewed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """Supplement rows that waited for 数据复核员 take effect in this round (ruling 9)."""
     for entity in catalog.entities.values():
-        _note_touched(con, entity, f"l_{entity.name}", "NOT _reviewed")
+        con.execute(f"INSERT INTO fresh_local SELECT DISTINCT _ext FROM l_{entity.name} WHERE NOT _reviewed")
         con.execute(f"UPDATE l_{entity.name} SET _reviewed = TRUE WHERE NOT _reviewed")

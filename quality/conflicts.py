@@ -89,11 +89,15 @@ def copied_names(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         if table.entity is None or not any(c.compare for c in table.columns):
             continue
         name = f"trim(translate(_copy, {text(FULL_WIDTH + chr(0x3000))}, {text(HALF_WIDTH + ' ')}))"
+        copies = (
+            "SELECT XXDM, _copy, count(*) AS n, min(_ext) AS _ext, min(_line) AS _line "
+            f"FROM c_{table.entity} WHERE _state <> '0' AND _copy IS NOT NULL GROUP BY XXDM, _copy"
+        )
         con.execute(
             f"INSERT INTO disagreement SELECT 'xx', s.XXDM, 'XXMC', '', {text(DECIDED)}, {text(table.system)}, c.name, 'S3', "
-            "s.XXMC, '', c._ext, c._line, c.n FROM (SELECT XXDM, name, count(*) AS n, min(_ext) AS _ext, min(_line) AS _line FROM ("
-            f"SELECT XXDM, {name} AS name, _ext, _line FROM c_{table.entity} WHERE _state <> '0' AND _copy IS NOT NULL) "
-            "GROUP BY XXDM, name) c JOIN alive_xx_name s ON s.XXDM = c.XXDM WHERE c.name <> s.XXMC AND c.name <> ''"
+            "s.XXMC, '', min(c._ext), min(c._line), sum(c.n) FROM "
+            f"(SELECT XXDM, {name} AS name, n, _ext, _line FROM ({copies})) c JOIN alive_xx_name s ON s.XXDM = c.XXDM "
+            "WHERE c.name <> s.XXMC AND c.name <> '' GROUP BY s.XXDM, s.XXMC, c.name"
         )
 
 

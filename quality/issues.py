@@ -111,7 +111,7 @@ def note_looked_at(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """`looked_at`: natural keys an incremental round settled again, old versions included."""
     con.execute("CREATE OR REPLACE TEMP TABLE looked_at (entity VARCHAR, natural_key VARCHAR)")
     for entity in catalog.entities.values():
-        for source in (f"k_{entity.name}", f"t_{entity.name}"):
+        for source in (f"k_{entity.name}", f"t_{entity.name}", f"m_{entity.name}"):
             con.execute(
                 f"INSERT INTO looked_at SELECT DISTINCT {text(entity.name)}, {natural_key(entity)} FROM {source}"
             )

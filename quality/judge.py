@@ -23,7 +23,7 @@ from typing import IO, Any
 from hub.catalog import Catalog, Entity, load_catalog
 from hub.changes import change_schema
 from hub.errors import HubError, InputError
-from quality.suites import ORIGIN, RECORD, Check, build_suite, checks, great_expectations
+from quality.suites import ORIGIN, RECORD, Check, build_suite, by_rule, checks, great_expectations
 
 # Rows of one block when everything is judged: about 100 MB of frames for the widest entity.
 BLOCK_ROWS = 50_000
@@ -119,16 +119,20 @@ def _merged(several: Sequence[Opinion]) -> Opinion:
 def judge_block(name: str, found: Sequence[Check], frame: Any) -> list[Opinion]:
     """One opinion per check over one pandas block that holds `pk` and the columns the checks name.
 
-    Asks yes or no first and fetches failing rows only for checks that fail: on good data that is half the work.
+    Asks yes or no per rule first, and field by field with failing rows only where that says no.
     """
-    answers = _validate(name, found, frame, "BOOLEAN_ONLY")
-    wrong = [c for c, a in zip(found, answers, strict=True) if not a.success]
-    details = iter(_validate(name, wrong, frame, "COMPLETE") if wrong else ())
-    opinions = []
-    for check, answer in zip(found, answers, strict=True):
-        records = () if answer.success else _records(check, next(details))
-        opinions.append(Opinion(name, check.rule, check.field, check.severity, len(frame), len(records), records))
-    return opinions
+    broad = by_rule(found)
+    answers = _validate(name, [check for check, _ in broad], frame, "BOOLEAN_ONLY")
+    wrong = [m for (_, members), answer in zip(broad, answers, strict=True) if not answer.success for m in members]
+    details = _validate(name, wrong, frame, "COMPLETE") if wrong else []
+    records = {_identity(c.meta()): _records(c, d) for c, d in zip(wrong, details, strict=True) if not d.success}
+    if wrong and not records:
+        raise RuntimeError(f"{name}: a rule fails as a whole and holds field by field")
+    return [_opinion(name, check, len(frame), records.get(_identity(check.meta()), ())) for check in found]
+
+
+def _opinion(name: str, check: Check, checked: int, records: tuple[str, ...]) -> Opinion:
+    return Opinion(name, check.rule, check.field, check.severity, checked, len(records), records)
 
 
 def _records(check: Check, detail: Any) -> tuple[str, ...]:
@@ -333,7 +337,7 @@ def main(arguments: Sequence[str]) -> int:
     answer_to = os.dup(1)
     os.dup2(2, 1)  # nothing that a library prints may end up in the answer
     catalog = load_catalog(Path(arguments[0]) if arguments else None)
-    great_expectations()
+    _warm_up(catalog)
     line = sys.stdin.readline()
     if not line:
         return 0  # the caller ended before it had anything to judge
@@ -348,5 +352,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _warm_up(catalog: Catalog) -> None:
+    """Judges nothing: the libraries load their parts at first use, which should be before there is work to do."""
+    entity = next(iter(catalog.entities.values()))
+    judge_block(entity.name, checks(catalog, entity, today="2000-01-01"), _frame(change_schema(entity).empty_table()))
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    os._exit(main(sys.argv[1:]))  # the answer is out; taking the libraries down in order would cost the caller a second

@@ -12,7 +12,7 @@ import duckdb
 
 from hub.catalog import Catalog, Entity, Parent
 from quality.expressions import ident
-from quality.matching import STUDENT
+from quality.matching import STUDENT, STUDENT_LOCAL
 
 
 def make_view(con: duckdb.DuckDBPyConnection, entity: Entity, *, whole: bool, aliases: bool) -> None:
@@ -42,12 +42,19 @@ def scope_key(entity: Entity) -> tuple[str, ...]:
 
 def _scope(con: duckdb.DuckDBPyConnection, entity: Entity, *selects: str) -> None:
     keys = scope_key(entity)
+    selects = (*selects, _fresh(entity))
     filled = " AND ".join(f"{ident(k)} IS NOT NULL" for k in keys)
     columns = ", ".join(ident(k) for k in keys)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE scope_{entity.name} AS SELECT DISTINCT {columns} FROM ({' UNION ALL '.join(selects)}) "
         f"WHERE {filled}"
     )
+
+
+def _fresh(entity: Entity) -> str:
+    """Records that a supplement read or reviewed in this round speaks of."""
+    keys = ", ".join(ident(k) for k in scope_key(entity))
+    return f"SELECT {keys} FROM m_{entity.name} WHERE _ext IN (SELECT _ext FROM fresh_local)"
 
 
 def _own(entity: Entity, source: str | None = None) -> str:
@@ -95,6 +102,7 @@ def scope_students(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     touched += ["SELECT a.new AS GRBSM FROM student_alias a JOIN new_alias n ON n.old = a.old"]
     xs, xj = catalog.entities["xs"], catalog.entities["xs_xj"]
     touched += [released(e, p) for e in (xs, xj) for p in e.parents if p.entity in ("xx", "zy", "bj")]
+    touched += [_fresh(catalog.entities[e]) for e in STUDENT_LOCAL]
     rivals = [
         "SELECT c.GRBSM FROM c_xs c SEMI JOIN (SELECT SFZJLXM, SFZJH FROM t_xs WHERE SFZJH IS NOT NULL) t USING (SFZJLXM, SFZJH)",
         "SELECT c.GRBSM FROM c_xs c SEMI JOIN (SELECT XXDM, XH FROM t_xs) t USING (XXDM, XH)",
@@ -102,7 +110,6 @@ def scope_students(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         # The status of one student decides whether another is a rival by the same card (WY03).
         "SELECT o.GRBSM FROM c_xs o SEMI JOIN (SELECT SFZJLXM, SFZJH FROM c_xs SEMI JOIN (SELECT GRBSM FROM t_xs_xj) t "
         "USING (GRBSM) WHERE SFZJH IS NOT NULL) m USING (SFZJLXM, SFZJH)",
-        "SELECT s.GRBSM FROM c_xs s JOIN (SELECT _id_type, _id_no FROM touched_local) l ON l._id_type = s.SFZJLXM AND l._id_no = s.SFZJH",
     ]
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE scope_student AS SELECT DISTINCT coalesce(a.new, t.GRBSM) AS GRBSM FROM "

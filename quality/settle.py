@@ -106,11 +106,6 @@ def _prepare_keys(con: duckdb.DuckDBPyConnection, round_: Round) -> int:
         for name in STUDENT:
             _alias_records(con, round_, round_.catalog.entities[name])
     match_locals(con, round_.catalog)
-    con.execute("CREATE OR REPLACE TEMP TABLE touched_local (_id_type VARCHAR, _id_no VARCHAR)")
-    if not round_.whole:
-        con.execute(
-            "INSERT INTO touched_local SELECT DISTINCT _id_type, _id_no FROM l_xs WHERE _id_no IN (SELECT SFZJH FROM t_xs)"
-        )
     return found
 
 

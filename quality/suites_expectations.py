@@ -6,7 +6,7 @@ this module imports Great Expectations (seconds), so only `quality.suites.build_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
@@ -50,7 +50,7 @@ def _column_metric(name: str, predicate: Predicate, *keys: str) -> str:
         condition_metric_name = f"column_values.{name}"
         condition_value_keys = keys
 
-        @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+        @column_condition_partial(engine=PandasExecutionEngine)
         def _pandas(cls, column: Any, **kwargs: Any) -> Any:  # noqa: N805 - as above
             return predicate(column, **{k: kwargs[k] for k in keys})
 
@@ -156,12 +156,28 @@ class ExpectSchoolYear(ColumnMapExpectation):
     map_metric = _column_metric("hub_school_year", holds.school_year)
 
 
-class ExpectKnownDivision(ColumnMapExpectation):
-    """YX05 for divisions"""
+class ExpectKnownCode(ColumnMapExpectation):
+    """YX05; `codes` parted by `CODE_SEPARATOR`"""
 
     codes: str
-    map_metric = _column_metric("hub_known_division", holds.known_division, "codes")
+    map_metric = _column_metric("hub_known_code", holds.known_code, "codes")
     success_keys: ClassVar[tuple[str, ...]] = ("codes", "mostly")
+
+
+class ExpectKnownCodes(_RowRule):
+    """YX05 of several columns at once, `codes` in their order"""
+
+    codes: Sequence[str]
+    map_metric = _columns_metric("hub_known_codes", holds.known_codes, "codes")
+    success_keys: ClassVar[tuple[str, ...]] = ("codes", "mostly")
+
+
+class ExpectLengths(_RowRule):
+    """YX18 of several columns at once, `limits` in their order"""
+
+    limits: Sequence[int]
+    map_metric = _columns_metric("hub_lengths", holds.lengths, "limits")
+    success_keys: ClassVar[tuple[str, ...]] = ("limits", "mostly")
 
 
 class ExpectWholeMatch(ColumnMapExpectation):

@@ -8,8 +8,12 @@ Each function takes the columns in the order the suite names them; an empty cell
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+
+from quality.suites import CODE_SEPARATOR
 
 WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2], np.int64)
 CHECK = np.frombuffer(b"10X98765432", np.uint8)
@@ -18,7 +22,7 @@ VOCATIONAL_CLASS = "36"
 NOT_VOCATIONAL = ("368", "369")
 
 
-def _false(column: pd.Series) -> pd.Series:
+def _false(column: pd.Series | pd.DataFrame) -> pd.Series:
     return pd.Series(np.zeros(len(column), bool), index=column.index)
 
 
@@ -80,15 +84,32 @@ def id_check(block: pd.DataFrame) -> pd.Series:
     return ~(card & well_formed(number)) | check_digit(number)
 
 
-def known_division(column: pd.Series, *, codes: str) -> pd.Series:
-    """YX05: `codes` are the known divisions, parted by blanks."""
-    return column.isin(codes.split(" ")).astype(bool)
+def known_code(column: pd.Series, *, codes: str) -> pd.Series:
+    """YX05: one of `codes`, parted by `CODE_SEPARATOR`; False where it is empty."""
+    return column.isin(codes.split(CODE_SEPARATOR)).astype(bool)
+
+
+def known_codes(block: pd.DataFrame, *, codes: Sequence[str]) -> pd.Series:
+    """YX05 of each column by its own codes; an empty cell holds."""
+    good = ~_false(block)
+    for at, own in enumerate(codes):
+        column = block.iloc[:, at]
+        good &= column.isna() | known_code(column, codes=own)
+    return good
+
+
+def lengths(block: pd.DataFrame, *, limits: Sequence[int]) -> pd.Series:
+    """YX18 of each column by its own limit, in characters; an empty cell holds."""
+    good = ~_false(block)
+    for at, limit in enumerate(limits):
+        good &= (block.iloc[:, at].str.len() <= limit).fillna(True).astype(bool) | block.iloc[:, at].isna()
+    return good
 
 
 def id_division(block: pd.DataFrame, *, codes: str) -> pd.Series:
     """YX03 over (SFZJLXM, SFZJH): the first six digits were a division at some time."""
     card, number = _card(block)
-    return ~(card & well_formed(number)) | known_division(number.str.slice(0, 6), codes=codes)
+    return ~(card & well_formed(number)) | known_code(number.str.slice(0, 6), codes=codes)
 
 
 def id_birth(block: pd.DataFrame, *, today: str) -> pd.Series:
@@ -153,9 +174,9 @@ def school_year(column: pd.Series) -> pd.Series:
 
 
 def delivered(block: pd.DataFrame) -> pd.Series:
-    """WZ01 over (field, src_rid): filled, unless a school's supplement founded the record (rulings 4, 9)."""
-    value, origin = block.iloc[:, 0], block.iloc[:, 1]
-    return value.notna() | origin.str.startswith("L").fillna(False).astype(bool)
+    """WZ01 over (fields …, src_rid): filled, unless a school's supplement founded the record (rulings 4, 9)."""
+    filled = block.iloc[:, :-1].notna().all(axis=1)
+    return filled | block.iloc[:, -1].str.startswith("L").fillna(False).astype(bool)
 
 
 def required_when(block: pd.DataFrame, *, value: str, negate: bool) -> pd.Series:

@@ -93,7 +93,7 @@ def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str,
     authority = round_.catalog.registry.owners[entity.name, field.name]
     own = f"b.{name}"
     cases: list[tuple[str, str, str]] = [(f"{own} IS NOT NULL", own, "b._src")]
-    if round_.has_golden:
+    if round_.has_golden and letter != "L":  # a supplement's newer word replaces its older one
         mark = f"substr(g.prov, {index}, 1)"
         cases.append((f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D')", f"g.{name}", "'P'"))
     if local and authority.fill:

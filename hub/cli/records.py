@@ -50,8 +50,9 @@ def digests(ctx: typer.Context, province: Province = None) -> None:
     shell = shell_of(ctx)
     node = shell.open_node()
     rows = []
-    with shell.open_store(node).reading() as reader, Progress() as progress:
-        for owner in provinces(reader, node, province):
+    store = shell.open_store(node)
+    with store.reading() as reader, Progress() as progress:
+        for owner in provinces(store, reader, node, province):
             for entity in shell.catalog().entities.values():
                 progress.step("摘要", f"{owner} {entity.cn}")
                 found = reader.digest(entity, owner)
@@ -127,12 +128,12 @@ def scope(node: Node, province: str | None) -> str | None:
     return province
 
 
-def provinces(reader: Reader, node: Node, province: str | None) -> list[str]:
+def provinces(store: Store, reader: Reader, node: Node, province: str | None) -> list[str]:
     """Provinces that have rows here: the node's own, the asked one, or all that are stored."""
     one = scope(node, province)
     if one is not None:
         return [node_literal(one)]
     found: set[str] = set()
-    for stored in reader._tables.golden.values():  # noqa: SLF001
+    for stored in store.tables.golden.values():
         found |= set(reader.connection.execute(sa.select(stored.c.node).distinct()).scalars())
     return sorted(found)

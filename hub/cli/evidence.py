@@ -1,0 +1,212 @@
+"""What is kept of a batch, and whether it still proves what it proved on the day (protocol 13.8 `verify-evidence`).
+
+Decides nothing new: the checks of protocol 4.2, 3.3, 5.4 and 7.4 are asked again of the stored bytes, as of the moment
+the batch was sealed or received, so that a certificate that has expired since takes nothing back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from hub.batch.admission import open_manifest
+from hub.batch.cipher import check_cipher_file
+from hub.batch.envelope import PayloadType, parse
+from hub.batch.layout import manifest_name, parse_batch_id, receipt_name
+from hub.batch.manifest import Manifest, read_manifest
+from hub.batch.outbox import BatchState
+from hub.batch.receipt import open_receipt
+from hub.errors import HubError, UsageError
+from hub.keyring import Keyring
+from hub.settings import Node
+from hub.store import Reader
+from hub.store.ledger import INBOX, OUTBOX, RECEIPT
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `ok` None: nothing there to look at, and that is in order."""
+
+    name: str
+    ok: bool | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A batch as this node keeps it: ledger row, envelope, receipts, and where its parts lie."""
+
+    row: Row
+    envelope: bytes | None = field(repr=False)
+    receipts: tuple[Row, ...] = ()
+    folders: tuple[Path, ...] = ()
+    ours: bool = True
+
+    @property
+    def batch_id(self) -> str:
+        return str(self.row["batch_id"])
+
+    @property
+    def state(self) -> str:
+        """Outbox state or inbox verdict."""
+        return str(self.row["state"] if self.ours else self.row["verdict"])
+
+    @property
+    def moment(self) -> str | None:
+        """When its signature counted: sealed (sender) or received (receiver)."""
+        return self.row["sealed_at"] if self.ours else self.row["received_at"]
+
+    def manifest(self) -> Manifest | None:
+        """The manifest, read and not verified."""
+        if not self.envelope:
+            return None
+        return read_manifest(parse(self.envelope, PayloadType.BATCH_MANIFEST, where=self.batch_id).payload)
+
+
+def kept_batches(reader: Reader, node: Node, batch: str | None = None) -> Iterator[Kept]:
+    """Batches of the outbox (province) or inbox (ministry) in stream order; `batch`: only this one.
+
+    Raises `UsageError` E1028 for a batch that is not here.
+    """
+    ours = node.settings.role == "province"
+    table = OUTBOX if ours else INBOX
+    query = sa.select(table).order_by(*table.primary_key.columns)
+    if batch is not None:
+        parse_batch_id(batch)
+        query = query.where(table.c.batch_id == batch)
+    rows = reader.connection.execute(query).mappings().all()
+    if batch is not None and not rows:
+        raise UsageError("E1028", "本节点没有这个批次", where=batch, step="用 hub batch ls 查看批次号")
+    for row in rows:
+        yield _kept(reader, node, dict(row), ours)
+
+
+def _kept(reader: Reader, node: Node, row: Row, ours: bool) -> Kept:
+    same = [RECEIPT.c[c] == row[c] for c in ("stream", "epoch", "seq")]
+    if not ours:
+        same.append(RECEIPT.c.party == row["party"])
+    query = sa.select(RECEIPT).where(*same).order_by(RECEIPT.c.receipt_no)
+    receipts = tuple(dict(r) for r in reader.connection.execute(query).mappings())
+    stream_id, seq = parse_batch_id(row["batch_id"])
+    evidence = [p for p in _evidence(node, stream_id.party, stream_id.epoch, seq) if p.is_dir()]
+    folders = (node.spool, *evidence)
+    envelope = row["manifest"] if ours else row["envelope"]
+    return Kept(row, envelope or _stored(folders, manifest_name(row["batch_id"])), receipts, folders, ours)
+
+
+def _evidence(node: Node, party: str, epoch: int, seq: int) -> list[Path]:
+    """store/<pp>/e<epoch>/<seq>/ with or without leading zeros."""
+    root = node.store / party
+    epochs, seqs = {f"e{epoch}", f"e{epoch:04d}"}, {str(seq), f"{seq:010d}", f"s{seq:010d}"}
+    return [root / e / s for e in sorted(epochs) for s in sorted(seqs)]
+
+
+def _stored(folders: Sequence[Path], name: str) -> bytes | None:
+    found = find(folders, name)
+    return found.read_bytes() if found else None
+
+
+def find(folders: Sequence[Path], name: str) -> Path | None:
+    """A kept file by its name."""
+    return next((f / name for f in folders if (f / name).is_file()), None)
+
+
+def verify_batch(kept: Kept, keyring: Keyring, *, files: bool = True) -> list[Check]:
+    """Every check of one batch, in the order of protocol 6.2; `files`: the ciphertext digests too."""
+    manifest, checks = _verify_manifest(kept, keyring)
+    if manifest is not None:
+        if files:
+            checks += _verify_files(kept, manifest)
+        checks += _verify_receipts(kept, manifest, keyring)
+    return checks
+
+
+def _verify_manifest(kept: Kept, keyring: Keyring) -> tuple[Manifest | None, list[Check]]:
+    name = manifest_name(kept.batch_id)
+    if not kept.envelope:
+        return None, [Check("清单签名", False, f"本节点没有保存 {name}")]
+    sender = parse_batch_id(kept.batch_id)[0].sender
+    try:
+        found = open_manifest(kept.envelope, name, uploader=sender, trust=keyring.trust, at=_at(kept))
+    except HubError as error:
+        return None, [Check("清单签名", False, error.sentence())]
+    signer = f"{found.signer.party} 的密钥 {found.signer.keyid[:19]}…"
+    checks = [Check("清单签名", True, f"{found.signer.algorithm}，{signer}")]
+    same = found.digest == kept.row["digest"]
+    checks.append(Check("清单摘要", same, found.digest if same else "与台账所记不同"))
+    return found.manifest, checks
+
+
+def _at(kept: Kept) -> datetime:
+    text = kept.moment
+    if not text:
+        raise RuntimeError("a kept batch has a moment")
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _verify_files(kept: Kept, manifest: Manifest) -> list[Check]:
+    return [_verify_file(kept, entry.name, entry.digest) for entry in manifest.files]
+
+
+def _verify_file(kept: Kept, name: str, digest: Any) -> Check:
+    path = find(kept.folders, name)
+    if path is None:
+        # The sender may let go of what is applied (protocol 5.6); the receiver keeps the evidence of what it applied.
+        done = kept.state in set(BatchState) and BatchState(kept.state).is_final
+        if kept.ours and done:
+            return Check(f"密文 {name}", None, "已生效，发送方可不再保存")
+        return Check(f"密文 {name}", False, "文件不在")
+    try:
+        check_cipher_file(path, digest)
+    except HubError as error:
+        return Check(f"密文 {name}", False, error.sentence())
+    return Check(f"密文 {name}", True, f"{digest.cms_size:,} 字节")
+
+
+def _verify_receipts(kept: Kept, manifest: Manifest, keyring: Keyring) -> list[Check]:
+    if not kept.receipts:
+        waiting = kept.ours and not (kept.state in set(BatchState) and BatchState(kept.state).is_final)
+        return [Check("回执", None if waiting else False, "尚未收到" if waiting else "没有回执")]
+    return [_verify_receipt(kept, manifest, row, keyring) for row in kept.receipts]
+
+
+def _verify_receipt(kept: Kept, manifest: Manifest, row: Row, keyring: Keyring) -> Check:
+    name = row["name"] or receipt_name(manifest.batch_id, int(row["receipt_no"]))
+    title = f"回执 {row['receipt_no']}"
+    envelope = _receipt_envelope(kept, row, name)
+    if envelope is None:
+        return Check(title, False, f"没有保存 {name}")
+    try:
+        receipt, signer = open_receipt(envelope, name, trust=keyring.trust, at=_decided(row, kept))
+    except HubError as error:
+        return Check(title, False, error.sentence())
+    if receipt.digest != row["digest"]:
+        return Check(title, False, "摘要与台账所记不同")
+    if receipt.manifest_digest != kept.row["digest"]:
+        return Check(title, False, "回执所指清单不是本批次")
+    return Check(title, True, f"{receipt.verdict}（{receipt.verdict.chinese}），{signer.party} 签名有效")
+
+
+def _receipt_envelope(kept: Kept, row: Row, name: str) -> bytes | None:
+    """The envelope as it was published: from the ledger where it is kept whole, else from the evidence folder."""
+    body = row["body"]
+    if body:
+        try:
+            if "payloadType" in json.loads(body):
+                return bytes(body)
+        except ValueError:
+            return bytes(body)
+    return _stored(kept.folders, name)
+
+
+def _decided(row: Row, kept: Kept) -> datetime:
+    text = row["created"] or row["published_at"]
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else _at(kept)

@@ -1,0 +1,1 @@
+"""A paired province and ministry on one machine: setting up (`setup`) and whole rounds (`round`)."""

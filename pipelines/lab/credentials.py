@@ -1,0 +1,177 @@
+"""Keys, certificates, trust lists and the first epoch grant of a laboratory (protocol 9.1, 10).
+
+Decides who may do what in a lab: the ministry answers, the province seals, three offline keys sign trust lists and
+grants, two at a time, and an escrow key can open everything. All are development key files and say so; production keys
+live in hardware and come from the education CA (protocol 10.3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from hub import keyring
+from hub.batch.grant import EpochGrant, build_grant
+from hub.batch.layout import ESCROW, MINISTRY, StreamId, grant_name, trust_list_name
+from hub.settings import Node
+from hub.trust.authority import LabAuthority
+from hub.trust.build import MemberEntry, SignEntry, TrustDraft, build_trust_list
+from hub.trust.keys import (
+    DevelopmentFileSigner,
+    PrivateKey,
+    cert_keyid,
+    certificate_pem,
+    generate_encryption_key,
+    generate_signing_key,
+    load_certificates,
+    load_private_key,
+    private_key_pem,
+)
+from hub.trust.trust_list import TrustList
+
+OFFLINE: Final = "offline-keys"
+ROOTS: Final = ("root1", "root2", "root3")
+ROOT_ROLES: Final = ("trust", "grant", "dr")
+MINISTRY_ROLES: Final = (
+    "sign:dn:case:*",
+    "sign:dn:errors:*",
+    "sign:dn:codes:*",
+    "receipt:up:main:*",
+    "head:*",
+    "control:*",
+)
+# A list that lapses within these days is renewed before a round: it is valid for 30 (protocol 10.1).
+RENEW_BEFORE: Final = timedelta(days=10)
+_DAYS: Final = 3650
+_README: Final = """这里是实验环境的开发密钥，仅供演示和测试。
+
+- 私钥以明文文件保存，没有硬件保护，证书由本机的实验 CA 签发。
+- 不得用于生产环境；生产环境的签名密钥须在密码机或签名验签服务器中生成和使用。
+- 不要把本目录提交到版本库或发送给他人。
+"""
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A private key with its certificate."""
+
+    key: PrivateKey
+    cert: x509.Certificate
+
+    @property
+    def signer(self) -> DevelopmentFileSigner:
+        return DevelopmentFileSigner(self.key, certificate_pem(self.cert))
+
+
+def create_credentials(
+    lab: Path, province: Node, ministry: Node, *, host_keys: Sequence[str], at: datetime, rng: Random
+) -> TrustList:
+    """Writes all keys, trust list 1, the pins and the grant that opens `up/main` epoch 1; returns the trust list."""
+    offline = lab / OFFLINE
+    authority = LabAuthority.create("实验 CA（仅供演示）", now=at)
+    for folder in (offline, province.keys, ministry.keys):
+        folder.mkdir(mode=0o700, parents=True)
+        (folder / "README").write_text(_README, encoding="utf-8")
+    _write_secret(offline / "ca.key.pem", authority.key_pem)
+    (offline / "ca.cert.pem").write_text(certificate_pem(authority.cert), encoding="ascii")
+    for name in ROOTS:
+        _new_signing(authority, offline, f"{name}.key.pem", f"{name}.cert.pem", f"开发密钥 部级离线 {name}", at)
+    _new_encryption(authority, offline, "escrow.key.pem", "escrow.cert.pem", "开发密钥 部级托管解密", at)
+    for node, name in ((province, f"省级 {province.party}"), (ministry, "部级")):
+        _new_signing(authority, node.keys, keyring.SIGN_KEY, keyring.SIGN_CERT, f"开发密钥 {name} 签名", at)
+        _new_encryption(authority, node.keys, keyring.ENC_KEY, keyring.ENC_CERT, f"开发密钥 {name} 解密", at)
+        _write_secret(node.keys / "record.secret", rng(32).hex().encode())
+    trust = _issue(lab, province, ministry, version=1, host_keys=host_keys, at=at)
+    pins = [cert_keyid(_pair(offline, f"{name}.key.pem", f"{name}.cert.pem").cert) for name in ROOTS]
+    stream_id = StreamId(province.party, "up", "main", 1)
+    grant = EpochGrant(stream_id, "首次开通", "continue", None, at)
+    envelope, _ = build_grant(grant, [_root(offline, name).signer for name in ROOTS[:2]])
+    for node in (province, ministry):
+        (node.trust / keyring.PINS).write_text(json.dumps({"pins": pins}, indent=1) + "\n", encoding="ascii")
+        (node.trust / grant_name(stream_id)).write_bytes(envelope)
+    return trust
+
+
+def renew_trust(lab: Path, province: Node, ministry: Node, current: TrustList, *, at: datetime) -> TrustList | None:
+    """Trust list N+1 with a fresh CRL where the current one lapses soon; None when it does not.
+
+    A lab that lay idle would otherwise hold everything after 37 days, as a real network must (protocol 10.1).
+    """
+    if current.expires - at > RENEW_BEFORE:
+        return None
+    host_keys = current.member(MINISTRY).ssh_host_keys
+    return _issue(lab, province, ministry, version=current.version + 1, host_keys=host_keys, at=at)
+
+
+def _issue(
+    lab: Path, province: Node, ministry: Node, *, version: int, host_keys: Sequence[str], at: datetime
+) -> TrustList:
+    offline = lab / OFFLINE
+    authority = LabAuthority.load(
+        (offline / "ca.key.pem").read_bytes(), (offline / "ca.cert.pem").read_text(encoding="ascii")
+    )
+    roots = [_root(offline, name) for name in ROOTS]
+    escrow = _pair(offline, "escrow.key.pem", "escrow.cert.pem")
+    signing = {n.party: _pair(n.keys, keyring.SIGN_KEY, keyring.SIGN_CERT) for n in (province, ministry)}
+    opening = {n.party: _pair(n.keys, keyring.ENC_KEY, keyring.ENC_CERT) for n in (province, ministry)}
+    party = province.party
+    members = (
+        MemberEntry(
+            MINISTRY,
+            (SignEntry(signing[MINISTRY].cert, MINISTRY_ROLES), *(SignEntry(r.cert, ROOT_ROLES) for r in roots)),
+            (opening[MINISTRY].cert,),
+            ssh_host_keys=host_keys,
+        ),
+        MemberEntry(ESCROW, (), (escrow.cert,)),
+        MemberEntry(party, (SignEntry(signing[party].cert, _province_roles(party)),), (opening[party].cert,)),
+    )
+    draft = TrustDraft(members=members, anchors=(authority.cert,), crls=(authority.crl(version, now=at),))
+    envelope, trust = build_trust_list(draft, [r.signer for r in roots[:2]], version=version, issued=at)
+    for node in (province, ministry):
+        node.trust.mkdir(mode=0o700, exist_ok=True)
+        (node.trust / trust_list_name(version)).write_bytes(envelope)
+    return trust
+
+
+def _province_roles(party: str) -> tuple[str, ...]:
+    return (f"sign:up:main:{party}", f"receipt:dn:case:{party}", f"receipt:dn:errors:{party}")
+
+
+def _new_signing(authority: LabAuthority, folder: Path, key_name: str, cert_name: str, name: str, at: datetime) -> None:
+    key = generate_signing_key()
+    cert = authority.issue_signing(key.public_key(), name, now=at, days=_DAYS)
+    _write_pair(folder, key_name, cert_name, Pair(key, cert))
+
+
+def _new_encryption(
+    authority: LabAuthority, folder: Path, key_name: str, cert_name: str, name: str, at: datetime
+) -> None:
+    key = generate_encryption_key("ec")
+    cert = authority.issue_encryption(key.public_key(), name, now=at, days=_DAYS)
+    _write_pair(folder, key_name, cert_name, Pair(key, cert))
+
+
+def _write_pair(folder: Path, key_name: str, cert_name: str, pair: Pair) -> None:
+    _write_secret(folder / key_name, private_key_pem(pair.key))
+    (folder / cert_name).write_text(certificate_pem(pair.cert), encoding="ascii")
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(content)
+
+
+def _root(offline: Path, name: str) -> Pair:
+    return _pair(offline, f"{name}.key.pem", f"{name}.cert.pem")
+
+
+def _pair(folder: Path, key_name: str, cert_name: str) -> Pair:
+    key = load_private_key((folder / key_name).read_bytes(), where=key_name)
+    return Pair(key, load_certificates((folder / cert_name).read_bytes(), where=cert_name)[0])

@@ -1,0 +1,191 @@
+"""Shipping: sealed batches from the outbox to the exchange place (protocol 6.1 step 2, 6.4).
+
+Decides what is shipped now: batches without a result, in order, as long as at most `in_flight` of them are on their
+way; SENT ones again, with identical bytes, because only a receipt ends sending (protocol 2.3). A target that exists
+with our size is success. Nothing is encrypted or signed here: the manifest is the outbox row's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from hub.audit import Event, append
+from hub.batch.envelope import PayloadType, parse
+from hub.batch.layout import manifest_name
+from hub.batch.manifest import Manifest, read_manifest
+from hub.batch.outbox import BatchState, ship
+from hub.catalog import load_catalog
+from hub.errors import VerificationError
+from hub.keyring import Keyring, open_keyring
+from hub.settings import Node
+from hub.store import Store, Transaction, open_store
+from hub.store.ledger import OUTBOX, RECEIPT
+from hub.transport import ClientTransport, open_client
+from hub.transport.durable import write_durably
+from hub.verdict import Verdict
+from province_node.exclusive import exchange_step
+from province_node.ledger import moment
+from province_node.publish import ACTOR
+
+Progress = Callable[[str, int, int], None]
+_MANIFEST_CAP = PayloadType.BATCH_MANIFEST.cap
+# After as many digest failures the upload starts from zero (protocol 2.4).
+_RESTART_AFTER = 2
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One batch put to the exchange place. `sent`: bytes moved now, 0 when it lay there; `again`: re-shipped."""
+
+    batch_id: str
+    seq: int
+    parts: int
+    sent: int
+    again: bool
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What shipping did. `waiting`: sealed batches held back by the limit of batches in flight."""
+
+    batches: tuple[Shipped, ...]
+    waiting: int
+
+    @property
+    def sent(self) -> int:
+        return sum(batch.sent for batch in self.batches)
+
+
+@dataclass(frozen=True)
+class _Row:
+    stream: str
+    epoch: int
+    seq: int
+    batch_id: str
+    state: BatchState
+    envelope: bytes
+    refusals: int
+    ever_sent: bool
+
+
+def deliver(node: Node, *, at: datetime, progress: Progress | None = None) -> Delivered:
+    """Ships what waits. `at`: aware, noted as the time of sending; `progress(file, done, size)` in bytes.
+
+    Raises `VerificationError` E3408 when a part in the spool is missing or not what was sealed, E2405 when the exchange
+    place holds another file of that name, and the retryable errors of the transport; batches shipped before stay SENT.
+    """
+    with exchange_step(node):
+        keyring = open_keyring(node, at=at)
+        store = open_store(node.database_url, load_catalog())
+        try:
+            rows = _outgoing(store)
+            chosen = [r for r in rows[: keyring.trust.limits.in_flight] if r.state in _SHIPPED]
+            waiting = sum(r.state is BatchState.SEALED for r in rows[keyring.trust.limits.in_flight :])
+            if not chosen:
+                return Delivered((), waiting)
+            with open_transport(node, keyring) as transport:
+                done = tuple(_ship(node, store, transport, row, at, progress) for row in chosen)
+            return Delivered(done, waiting)
+        finally:
+            store.close()
+
+
+_SHIPPED = (BatchState.SEALED, BatchState.SENT)
+
+
+def open_transport(node: Node, keyring: Keyring) -> ClientTransport:
+    """The exchange place of a province; SFTP host keys from the settings, otherwise from the trust list (10.2)."""
+    pins = node.settings.sftp_host_keys or keyring.trust.member("moe").ssh_host_keys
+    key_file = node.folder / node.settings.sftp_key
+    return open_client(node.transport_url, node.party, key_file=key_file, host_keys=pins)
+
+
+def _outgoing(store: Store) -> list[_Row]:
+    """Batches without a result, in the order of the stream."""
+    final = [str(state) for state in BatchState if state.is_final]
+    refused = (
+        sa.select(sa.func.count())
+        .select_from(RECEIPT)
+        .where(RECEIPT.c.stream == OUTBOX.c.stream, RECEIPT.c.epoch == OUTBOX.c.epoch, RECEIPT.c.seq == OUTBOX.c.seq)
+        .where(RECEIPT.c.type == str(Verdict.REFUSED))
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(OUTBOX, refused.label("refusals"))
+        .where(OUTBOX.c.state.not_in(final))
+        .order_by(OUTBOX.c.epoch, OUTBOX.c.seq)
+    )
+    with store.reading() as reader:
+        return [
+            _Row(
+                row["stream"],
+                int(row["epoch"]),
+                int(row["seq"]),
+                row["batch_id"],
+                BatchState(row["state"]),
+                bytes(row["manifest"]),
+                int(row["refusals"]),
+                row["sent_at"] is not None,
+            )
+            for row in reader.connection.execute(query).mappings()
+        ]
+
+
+def _ship(
+    node: Node, store: Store, transport: ClientTransport, row: _Row, at: datetime, progress: Progress | None
+) -> Shipped:
+    files = _files(node.spool, row)
+    sent = transport.put_batch(files, restart=row.refusals >= _RESTART_AFTER, progress=progress)
+    with store.begin() as transaction:
+        _note_sent(transaction, node, row, at, sent)
+    return Shipped(row.batch_id, row.seq, len(files) - 1, sent, row.ever_sent)
+
+
+def _files(spool: Path, row: _Row) -> list[Path]:
+    """Parts as sealed, and the manifest, written from the outbox where the spool has lost it."""
+    name = manifest_name(row.batch_id)
+    manifest = read_manifest(parse(row.envelope, PayloadType.BATCH_MANIFEST, where=name).payload, where=name)
+    _check_spool(spool, manifest)
+    path = spool / name
+    if not path.is_file() or path.read_bytes() != row.envelope:
+        write_durably([row.envelope], path, _MANIFEST_CAP)
+    return [*(spool / entry.name for entry in manifest.files), path]
+
+
+def _check_spool(spool: Path, manifest: Manifest) -> None:
+    """Sizes now; the receiver's digests find the rest, and a refused batch is never sealed anew (protocol 5.6)."""
+    for entry in manifest.files:
+        path = spool / entry.name
+        if not path.is_file() or path.stat().st_size != entry.digest.cms_size:
+            raise VerificationError(
+                "E3408",
+                "密文存档缺失或大小已变，不能发送该批次",
+                where=entry.name,
+                step="从备份恢复 spool 目录中的该文件；无法恢复时向部级申请新的期次授权（协议 9.5）",
+            )
+
+
+def _note_sent(transaction: Transaction, node: Node, row: _Row, at: datetime, sent: int) -> None:
+    changed = transaction.connection.execute(
+        sa.update(OUTBOX)
+        .where(OUTBOX.c.stream == row.stream, OUTBOX.c.epoch == row.epoch, OUTBOX.c.seq == row.seq)
+        .where(OUTBOX.c.state == str(row.state))
+        .values(state=str(ship(row.state)), sent_at=moment(at))
+    )
+    if changed.rowcount != 1:
+        raise RuntimeError("the outbox moved although the exchange was held")
+    if sent or row.state is BatchState.SEALED:
+        append(
+            transaction.connection,
+            Event.BATCH_SENT,
+            ts=at,
+            node=node.party,
+            actor=ACTOR,
+            object=row.batch_id,
+            detail={"bytes": sent, "again": int(row.ever_sent)},
+        )

@@ -1,0 +1,300 @@
+"""Listening: receipts from the exchange place, believed or ignored (protocol 6.1 step 3, 7.4).
+
+Decides per file in `out/` that is named like a receipt of our stream and not stored yet: signed by the receiver, about
+the very batch we sealed, next in the receipt chain. What passes is stored with the batch's new state in one
+transaction; anything else is ignored with an alarm and an audit record, once per file content, and moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from hub.audit import Event, Result, append
+from hub.batch import wire
+from hub.batch.envelope import PayloadType
+from hub.batch.grant import Position
+from hub.batch.layout import NameKind, StreamId, parse_batch_id, parse_name
+from hub.batch.outbox import BatchState, after_receipt
+from hub.batch.receipt import Receipt, check_receipt, in_chain_order, open_receipt
+from hub.catalog import load_catalog
+from hub.errors import HubError, RefusedError
+from hub.keyring import Keyring, open_keyring
+from hub.settings import Node
+from hub.store import Reader, Store, Transaction, open_store
+from hub.store.ledger import AUDIT_EVENT, OUTBOX, RECEIPT
+from hub.transport import ClientTransport
+from hub.verdict import Verdict, refused
+from province_node.deliver import open_transport
+from province_node.exclusive import exchange_step
+from province_node.ledger import moment
+from province_node.publish import ACTOR
+from province_node.stream import DIRECTION, STREAM, last_receipt, set_last_receipt, standing
+
+_CAP = PayloadType.RECEIPT.cap
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A receipt that was believed: verdict, what the batch did in rows, codes, and the batch's state now."""
+
+    batch_id: str
+    seq: int
+    receipt_no: int
+    verdict: Verdict
+    state: BatchState
+    counts: Mapping[str, int]
+    reasons: tuple[tuple[str, str | None], ...]
+    digest: str
+    signer: str
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A file that was not believed: its name, the code and the sentence for the operator."""
+
+    name: str
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Listened:
+    """What listening brought."""
+
+    receipts: tuple[Accepted, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+
+
+@dataclass
+class _Fetched:
+    receipt: Receipt
+    envelope: bytes
+    signer: str
+
+
+@dataclass
+class _Ear:
+    """One listening: what is open, and what has been heard so far."""
+
+    node: Node
+    store: Store
+    keyring: Keyring
+    at: datetime
+    ignored: list[Ignored] = field(default_factory=list)
+
+
+def listen(node: Node, *, at: datetime) -> Listened:
+    """Fetches and judges new receipts. `at`: aware, the time of receipt that signatures are judged by.
+
+    Raises the retryable errors of transport and store; receipts stored before stay stored.
+    """
+    with exchange_step(node):
+        keyring = open_keyring(node, at=at)
+        store = open_store(node.database_url, load_catalog())
+        try:
+            ear = _Ear(node, store, keyring, at)
+            with open_transport(node, keyring) as transport:
+                found = _fetch_new(ear, transport)
+            accepted = _judge(ear, found)
+            return Listened(tuple(accepted), tuple(ear.ignored))
+        finally:
+            store.close()
+
+
+def _fetch_new(ear: _Ear, transport: ClientTransport) -> list[_Fetched]:
+    """Receipts of our stream that are not stored yet, verified by themselves."""
+    with ear.store.reading() as reader:
+        query = sa.select(RECEIPT.c.name).where(RECEIPT.c.party == ear.node.party, RECEIPT.c.stream == STREAM)
+        stored = set(reader.connection.execute(query).scalars())
+    found = []
+    for entry in transport.list_out():
+        if entry.name in stored or not _ours(entry.name, ear.node.party):
+            continue
+        try:
+            envelope = _fetch(ear.node.work, transport, entry.name)
+        except RefusedError as error:
+            _ignore(ear, entry.name, b"", error)
+            continue
+        try:
+            receipt, signer = open_receipt(envelope, entry.name, trust=ear.keyring.trust, at=ear.at)
+        except RefusedError as error:
+            _ignore(ear, entry.name, envelope, error)
+            continue
+        found.append(_Fetched(receipt, envelope, signer.keyid))
+    return found
+
+
+def _ours(name: str, party: str) -> bool:
+    """A receipt's name in our own stream; anything else in `out/` is for other steps."""
+    try:
+        parsed = parse_name(name)
+    except RefusedError:
+        return False
+    if parsed.kind is not NameKind.RECEIPT or parsed.stream_id is None:
+        return False
+    return (parsed.stream_id.party, parsed.stream_id.direction, parsed.stream_id.stream) == (party, DIRECTION, STREAM)
+
+
+def _fetch(work: Path, transport: ClientTransport, name: str) -> bytes:
+    path = work / f".{name}"
+    try:
+        try:
+            transport.get(name, path, _CAP)
+        except HubError as error:
+            if error.retryable:
+                raise
+            raise refused("E_ENV_SIZE", error.what, where=name) from None
+        return path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _judge(ear: _Ear, found: list[_Fetched]) -> list[Accepted]:
+    """In chain order; the first that does not fit ends it, since what follows chains to it."""
+    with ear.store.reading() as reader:
+        stream_id = standing(reader, ear.node.party, ear.keyring).position.stream_id
+        last = last_receipt(reader, stream_id)
+    of_digest = {fetched.receipt.digest: fetched for fetched in found}
+    current = [f.receipt for f in found if f.receipt.stream_id == stream_id]
+    accepted: list[Accepted] = []
+    tip = last.digest if last else None
+    for receipt in in_chain_order(current, tip):
+        fetched = of_digest[receipt.digest]
+        try:
+            accepted.append(_store(ear, fetched, tip))
+        except RefusedError as error:
+            _ignore(ear, receipt.name, fetched.envelope, error)
+            of_digest.pop(receipt.digest)
+            break
+        tip = receipt.digest
+        of_digest.pop(receipt.digest)
+    for fetched in of_digest.values():
+        apart = refused("E_RECEIPT", "回执链不连续", where=fetched.receipt.name)
+        _ignore(ear, fetched.receipt.name, fetched.envelope, apart)
+    return accepted
+
+
+def _store(ear: _Ear, fetched: _Fetched, tip: str | None) -> Accepted:
+    """Receipt, batch state, end of the chain and audit in one transaction (protocol 6.1)."""
+    receipt = fetched.receipt
+    stream_id, seq = parse_batch_id(receipt.batch_id)
+    with ear.store.begin() as transaction:
+        row = _batch(transaction, stream_id, seq)
+        if row is None:
+            raise refused("E_RECEIPT", "本方没有封存过该批次", where=receipt.name)
+        check_receipt(receipt, manifest_digest=row["digest"], last_receipt=tip)
+        before = BatchState(row["state"])
+        after = after_receipt(before, receipt.verdict, where=receipt.name)
+        _write(transaction, ear, fetched, before, after)
+    return Accepted(
+        receipt.batch_id,
+        seq,
+        receipt.receipt_no,
+        receipt.verdict,
+        after,
+        _counts(receipt),
+        tuple((reason.code, reason.detail_ref) for reason in receipt.reasons),
+        receipt.digest,
+        fetched.signer,
+    )
+
+
+def _batch(transaction: Transaction, stream_id: StreamId, seq: int) -> Mapping[Any, Any] | None:
+    query = (
+        sa.select(OUTBOX.c.digest, OUTBOX.c.state)
+        .where(OUTBOX.c.stream == stream_id.stream, OUTBOX.c.epoch == stream_id.epoch, OUTBOX.c.seq == seq)
+        .with_for_update()
+    )
+    return transaction.connection.execute(query).mappings().first()
+
+
+def _write(
+    transaction: Transaction,
+    ear: _Ear,
+    fetched: _Fetched,
+    before: BatchState,
+    after: BatchState,
+) -> None:
+    receipt = fetched.receipt
+    stream_id, seq = parse_batch_id(receipt.batch_id)
+    key = {"stream": stream_id.stream, "epoch": stream_id.epoch, "seq": seq}
+    transaction.connection.execute(
+        sa.insert(RECEIPT),
+        {
+            "party": ear.node.party,
+            **key,
+            "receipt_no": receipt.receipt_no,
+            "type": str(receipt.verdict),
+            "digest": receipt.digest,
+            "body": fetched.envelope,
+            "name": receipt.name,
+            "created": moment(ear.at),
+        },
+    )
+    decided = moment(receipt.decided_at) if receipt.decided_at else None
+    changed = transaction.connection.execute(
+        sa.update(OUTBOX)
+        .where(*(OUTBOX.c[name] == value for name, value in key.items()), OUTBOX.c.state == str(before))
+        .values(state=str(after), verdict=str(receipt.verdict), decided_at=decided)
+    )
+    if changed.rowcount != 1:
+        raise RuntimeError("the outbox moved although the exchange was held")
+    set_last_receipt(transaction, stream_id, Position(seq, receipt.digest))
+    detail: dict[str, str | int] = {"verdict": str(receipt.verdict), "digest": receipt.digest, **_counts(receipt)}
+    if receipt.reasons:
+        detail["codes"] = ",".join(reason.code for reason in receipt.reasons)
+    _audit(transaction, ear, Event.RECEIPT_ACCEPTED, receipt.name, Result.DONE, detail)
+
+
+def _ignore(ear: _Ear, name: str, envelope: bytes, error: RefusedError) -> None:
+    """Alarm, and one audit record per content of the file."""
+    ear.ignored.append(Ignored(name, error.code, error.sentence()))
+    digest = wire.digest_of(envelope)
+    with ear.store.begin() as transaction:
+        if not _noted(transaction, name, digest):
+            detail: dict[str, str | int] = {"code": error.code, "envelope": digest}
+            _audit(transaction, ear, Event.RECEIPT_IGNORED, name, Result.REFUSED, detail)
+
+
+def _noted(reader: Reader, name: str, digest: str) -> bool:
+    query = sa.select(AUDIT_EVENT.c.detail).where(
+        AUDIT_EVENT.c.object == name, AUDIT_EVENT.c.action == Event.RECEIPT_IGNORED.value
+    )
+    return any(digest in (detail or "") for detail in reader.connection.execute(query).scalars())
+
+
+def _counts(receipt: Receipt) -> dict[str, int]:
+    counts = receipt.counts
+    return {
+        "ins": counts.ins,
+        "upd": counts.upd,
+        "del": counts.deleted,
+        "noop": counts.noop_old_version,
+        "quarantined": counts.quarantined,
+    }
+
+
+def _audit(
+    transaction: Transaction,
+    ear: _Ear,
+    event: Event,
+    subject: str,
+    result: Result,
+    detail: dict[str, str | int],
+) -> None:
+    append(
+        transaction.connection,
+        event,
+        ts=ear.at,
+        node=ear.node.party,
+        actor=ACTOR,
+        object=subject,
+        result=result,
+        detail=detail,
+    )

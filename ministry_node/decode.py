@@ -200,7 +200,7 @@ def _check_one(manifest: Manifest, entry: FileEntry, counted: RowCounts) -> None
 
 def _widths(entity: Entity) -> list[int | None]:
     head = [_HEAD_WIDTHS.get(name) for name, _ in HEAD]
-    return [*head, *(field.width if field.type == "C" else None for field in entity.fields)]
+    return [*head, *(field.width for field in entity.fields)]
 
 
 def _read_line(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:

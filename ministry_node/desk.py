@@ -28,7 +28,7 @@ from hub.transport import ServerTransport
 STREAM: Final = "main"
 Progress = Callable[[str, str], None]
 Random = Callable[[int], bytes]
-_LOCK: Final = "lock"
+_GUARD: Final = "guard"
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,17 @@ def own_folders(node: Node, rng: Random) -> Iterator[tuple[Path, Path]]:
         os.chmod(root, 0o700)
     locks = node.work / "intake" / "runs"
     locks.mkdir(mode=0o700, exist_ok=True)
-    _sweep(locks, roots)
-    handle = os.open(locks / token, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     folders = [root / f"run-{token}" for root in roots]
+    # Sweeping and settling in happen under one lock, so that nobody is swept between creating and locking.
+    guard = os.open(node.work / "intake" / _GUARD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        _sweep(locks, roots)
+        handle = os.open(locks / token, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(guard)
+    try:
         for folder in folders:
             folder.mkdir(mode=0o700)
         yield folders[0], folders[1]
@@ -98,10 +104,7 @@ def _sweep(locks: Path, roots: list[Path]) -> None:
 
 
 def _held(path: Path) -> bool:
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink(missing_ok=True)

@@ -27,7 +27,14 @@ from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.local import ingest_supplements, read_supplements
 from province_node.state import counter, meta, open_state, set_counter, set_meta, transaction
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
-from quality.issues import findings, missing_dictionaries, note_looked_at, open_and_close, review_list
+from quality.issues import (
+    findings,
+    missing_dictionaries,
+    note_looked_at,
+    open_and_close,
+    review_list,
+    write_key_changes,
+)
 from quality.matching import load_crosswalk
 from quality.settle import Settled, settle
 
@@ -136,6 +143,7 @@ def _round(
     if not whole:
         note_looked_at(con, catalog)
     open_and_close(con, folder, whole=whole, run=run)
+    write_key_changes(con, folder)
     done = Round(
         number, run, folder, whole, settled, tuple(read), (*extracts.alarms, *local.alarms), local.counts(),
         _sums(con, "SELECT kind, sum(hits) FROM dirt GROUP BY kind"),

@@ -62,6 +62,11 @@ def open_and_close(con: duckdb.DuckDBPyConnection, folder: Path, *, whole: bool,
     )  # fmt: skip
 
 
+def write_key_changes(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """`_key_change.parquet`: records that took a new natural key in this round (ruling 19); entity, pk, old and new key."""
+    con.execute(f"COPY key_change TO {text(str(folder / '_key_change.parquet'))} (FORMAT parquet, COMPRESSION zstd)")
+
+
 def _step(
     con: duckdb.DuckDBPyConnection,
     folder: Path,

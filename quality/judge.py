@@ -23,7 +23,7 @@ from typing import IO, Any
 from hub.catalog import Catalog, Entity, load_catalog
 from hub.changes import change_schema
 from hub.errors import HubError, InputError
-from quality.suites import ORIGIN, RECORD, Check, build_suite, by_rule, checks, great_expectations
+from quality.suites import ORIGIN, RECORD, Check, build_suite, by_rule, checks, quiet_context
 
 # Rows of one block when everything is judged: about 100 MB of frames for the widest entity.
 BLOCK_ROWS = 50_000
@@ -145,11 +145,7 @@ def _records(check: Check, detail: Any) -> tuple[str, ...]:
 
 
 def _validate(name: str, found: Sequence[Check], frame: Any, form: str) -> list[Any]:
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    context = great_expectations().get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas("change_set").add_dataframe_asset(name)
+    asset = quiet_context().data_sources.add_pandas("change_set").add_dataframe_asset(name)
     batch = asset.add_batch_definition_whole_dataframe("block").get_batch(batch_parameters={"dataframe": frame})
     wanted = {
         "result_format": form,

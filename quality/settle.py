@@ -19,6 +19,7 @@ from quality import conflicts, cross, gate, outcome, scope
 from quality.changed import scalar
 from quality.derive import derive_rows, derive_totals
 from quality.expressions import ident, key_text, record_number, text
+from quality.gate import natural_key
 from quality.matching import STUDENT, find_aliases, match_locals
 from quality.survivorship import Round, settle_entity
 
@@ -101,6 +102,9 @@ def _round(con: duckdb.DuckDBPyConnection, catalog: Catalog, secret: bytes, whol
 
 def _prepare_keys(con: duckdb.DuckDBPyConnection, round_: Round) -> int:
     """Temporary student numbers that became formal; supplements matched to their records."""
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE key_change (entity VARCHAR, pk VARCHAR, old_key VARCHAR, new_key VARCHAR)"
+    )
     found = find_aliases(con)
     if found and round_.has_golden:
         for name in STUDENT:
@@ -110,14 +114,19 @@ def _prepare_keys(con: duckdb.DuckDBPyConnection, round_: Round) -> int:
 
 
 def _alias_records(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -> None:
-    """A golden record of the temporary number keeps its record number under the formal key (ruling 19: history joins)."""
-    renamed = ["coalesce(n.new, g.GRBSM) AS GRBSM" if k == "GRBSM" else f"g.{ident(k)}" for k in entity.key]
+    """A golden record of the temporary number keeps its record number under the formal key (ruling 19: history joins).
+
+    The change travels in the same change set: the record's row under its number, and `key_change` (old key, new key).
+    """
+    renamed = ["n.new AS GRBSM" if k == "GRBSM" else f"g.{ident(k)}" for k in entity.key]
     number = record_number(round_.secret, entity.name, key_text(entity.key, "r."))
     con.execute(
-        f"INSERT INTO key_alias SELECT {text(entity.name)}, {number}, r.pk FROM (SELECT g.pk, {', '.join(renamed)} "
-        f"FROM g_{entity.name} g JOIN new_alias n ON n.old = g.GRBSM) r WHERE NOT EXISTS (SELECT 1 FROM g_{entity.name} f "
-        f"WHERE f.pk = {number})"
+        f"CREATE OR REPLACE TEMP TABLE renamed AS SELECT r.pk, {number} AS key_pk, r.old_key, {natural_key(entity, 'r.')} AS new_key "
+        f"FROM (SELECT g.pk, {natural_key(entity, 'g.')} AS old_key, {', '.join(renamed)} FROM g_{entity.name} g "
+        f"JOIN new_alias n ON n.old = g.GRBSM) r WHERE NOT EXISTS (SELECT 1 FROM g_{entity.name} f WHERE f.pk = {number})"
     )
+    con.execute(f"INSERT INTO key_alias SELECT {text(entity.name)}, key_pk, pk FROM renamed")
+    con.execute(f"INSERT INTO key_change SELECT {text(entity.name)}, pk, old_key, new_key FROM renamed")
 
 
 def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -> None:

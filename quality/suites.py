@@ -101,13 +101,16 @@ def _conditional(entity: Entity) -> Iterator[Check]:
 
 
 def _values(catalog: Catalog, item: Field) -> Iterator[Check]:
-    """Code value, form and length of one field (YX05, YX14, YX16, YX18)."""
+    """Code value, form and length of one field (YX05, YX06, YX14, YX16, YX18)."""
     own = (item.name,)
     table = catalog.codes.tables[item.code] if item.code else None
     if table is not None and not table.open:
         yield _coded(item, table.name, sorted(table.codes))
     if item.kind in ("division", "division_history"):
         yield Check("YX05", item.name, "ExpectKnownCode", own, {"codes": divisions(catalog)})
+    if item.kind == "division":
+        outdated = sorted(catalog.codes.divisions - catalog.codes.divisions_current)
+        yield Check("YX06", item.name, "ExpectNoOutdatedCode", own, {"codes": CODE_SEPARATOR.join(outdated)})
     if item.kind == "date":
         yield Check("YX14", item.name, "ExpectRealDate", own)
     if item.kind == "school_year":
@@ -220,6 +223,22 @@ def great_expectations() -> Any:
     import great_expectations as gx
 
     return gx
+
+
+def quiet_context() -> Any:
+    """A context in memory alone: no files (the default leaves a folder behind each time), no progress bars."""
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    return great_expectations().get_context(mode="ephemeral", project_config=config)
 
 
 def _expectation(check: Check) -> Any:

@@ -164,6 +164,14 @@ class ExpectKnownCode(ColumnMapExpectation):
     success_keys: ClassVar[tuple[str, ...]] = ("codes", "mostly")
 
 
+class ExpectNoOutdatedCode(ColumnMapExpectation):
+    """YX06; `codes` that were in force once"""
+
+    codes: str
+    map_metric = _column_metric("hub_no_outdated_code", holds.no_outdated_code, "codes")
+    success_keys: ClassVar[tuple[str, ...]] = ("codes", "mostly")
+
+
 class ExpectKnownCodes(_RowRule):
     """YX05 of several columns at once, `codes` in their order"""
 

@@ -89,6 +89,11 @@ def known_code(column: pd.Series, *, codes: str) -> pd.Series:
     return column.isin(codes.split(CODE_SEPARATOR)).astype(bool)
 
 
+def no_outdated_code(column: pd.Series, *, codes: str) -> pd.Series:
+    """YX06: none of the codes that are no longer in force."""
+    return ~known_code(column, codes=codes)
+
+
 def known_codes(block: pd.DataFrame, *, codes: Sequence[str]) -> pd.Series:
     """YX05 of each column by its own codes; an empty cell holds."""
     good = ~_false(block)

@@ -100,7 +100,9 @@ def _show(console: Console, kept: Kept, document: dict[str, Any]) -> None:
         console.print(f"上一批次 {manifest['prev']}")
         console.print(f"变更编号 {manifest['watermark']['lo']}–{manifest['watermark']['hi']}")
         console.print(f"收件方 {'、'.join(r['party'] for r in manifest['recipients'])}")
-        console.print(f"封存 {manifest['created']}　有效至 {manifest['expires']}　信任清单第 {manifest['trust_version']} 版")
+        console.print(
+            f"封存 {manifest['created']}　有效至 {manifest['expires']}　信任清单第 {manifest['trust_version']} 版"
+        )
         rows = [
             [f["name"], f["entity"], f["inserted"], f["updated"], f["deleted"], f["cms_size"], f["cms_sha256"]]
             for f in manifest["files"]
@@ -138,7 +140,7 @@ def _tell(ctx: Any, found: dict[str, list[Check]], bad: list[tuple[str, Check]])
             _print(Console(stderr=True, markup=False, highlight=False, soft_wrap=True), found)
         name, check = bad[0]
         raise VerificationError(
-            "E3401",
+            "E3501",
             f"{check.name}不成立：{check.detail}",
             where=name,
             step="按篡改处置：保留现场，与对方核对该批次的原件",

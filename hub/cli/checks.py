@@ -80,7 +80,9 @@ def _failed(name: str, error: HubError) -> Finding:
 
 def _python() -> Finding:
     good = sys.version_info >= (3, 11)
-    return Finding("Python", "ok" if good else "bad", platform.python_version(), "" if good else "安装 Python 3.11 或更新")
+    return Finding(
+        "Python", "ok" if good else "bad", platform.python_version(), "" if good else "安装 Python 3.11 或更新"
+    )
 
 
 def _libraries() -> Finding:
@@ -125,7 +127,9 @@ def _database(shell: Shell, node: Node) -> Iterator[Finding]:
     store = shell.open_store(node)
     have, head = store.revision()
     if have != head:
-        yield Finding("数据库", "bad", f"{store.where} 版本 {have or '未建表'}，应为 {head}", "运行 hub lab init 或数据库升级")
+        yield Finding(
+            "数据库", "bad", f"{store.where} 版本 {have or '未建表'}，应为 {head}", "运行 hub lab init 或数据库升级"
+        )
         return
     with store.reading() as reader:
         dialect = reader.connection.dialect.name

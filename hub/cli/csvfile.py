@@ -1,8 +1,8 @@
 """Arrow blocks to a CSV file a spreadsheet may open: minimal quotes, no formula, all or nothing.
 
 Format: UTF-8 without mark, `,`, LF after every row; NULL is nothing; a value stands in quotes only where it holds a
-comma, quote or line break. A text that a spreadsheet would run as a formula gets a `'` in front (protocol 11.3); what is
-stored stays unchanged.
+comma, quote or line break. A text that a spreadsheet would run as a formula gets a `'` in front (protocol 11.3); what
+is stored stays unchanged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def new_file(path: Path, *, private: bool) -> Iterator[IO[bytes]]:
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(
-        "E1022", f"文件写不了：{os.strerror(error.errno or 0)}", where=path.name, step="检查 --out 的目录、权限与磁盘空间"
+        "E1022",
+        f"文件写不了：{os.strerror(error.errno or 0)}",
+        where=path.name,
+        step="检查 --out 的目录、权限与磁盘空间",
     )
 
 

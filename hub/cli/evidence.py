@@ -62,7 +62,8 @@ class Kept:
     @property
     def moment(self) -> str | None:
         """When its signature counted: sealed (sender) or received (receiver)."""
-        return self.row["sealed_at"] if self.ours else self.row["received_at"]
+        at = self.row["sealed_at"] if self.ours else self.row["received_at"]
+        return str(at) if at else None
 
     def manifest(self) -> Manifest | None:
         """The manifest, read and not verified."""

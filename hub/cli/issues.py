@@ -32,8 +32,8 @@ QUARANTINE_COLUMNS = (
     "closed_run",
 )  # fmt: skip
 CONFLICT_COLUMNS = (
-    "conflict_no", "entity", "natural_key", "rule", "field", "state", "source", "value", "winner_source", "winner_value",
-    "clash", "rows_named", "src_rid", "pk", "run_no", "closed_run",
+    "conflict_no", "entity", "natural_key", "rule", "field", "state", "source", "value", "winner_source",
+    "winner_value", "clash", "rows_named", "src_rid", "pk", "run_no", "closed_run",
 )  # fmt: skip
 BLOCK = 20_000
 Row = dict[str, Any]

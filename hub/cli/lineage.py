@@ -150,7 +150,9 @@ def _field_name(entity: Entity, field: str | None) -> str | None:
     if field is None:
         return None
     if field.upper() not in entity.by_name:
-        raise UsageError("E1031", f"{entity.cn}没有字段 {field[:30]}", step=f"用 hub schema show {entity.name} 查看字段")
+        raise UsageError(
+            "E1031", f"{entity.cn}没有字段 {field[:30]}", step=f"用 hub schema show {entity.name} 查看字段"
+        )
     return field.upper()
 
 
@@ -178,9 +180,7 @@ def _by_key(store: Store, reader: Reader, node: Node, entity: Entity, given: str
     return str(found)
 
 
-def _owner(
-    store: Store, reader: Reader, node: Node, entity: Entity, pk: str, province: str | None
-) -> str:
+def _owner(store: Store, reader: Reader, node: Node, entity: Entity, pk: str, province: str | None) -> str:
     """Province of a record; UsageError E1027 when it is nowhere."""
     one = scope(node, province)
     if one is not None:
@@ -193,9 +193,7 @@ def _owner(
 
 
 def _unknown() -> UsageError:
-    return UsageError(
-        "E1027", "本节点没有这条记录", step="核对实体与记录号；被隔离的数据见 hub quarantine export"
-    )
+    return UsageError("E1027", "本节点没有这条记录", step="核对实体与记录号；被隔离的数据见 hub quarantine export")
 
 
 def _of_field(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -237,7 +235,9 @@ def _raw_of(raw: Row | None, entity: str, name: str) -> Any:
 
 
 def _tell(console: Console, document: dict[str, Any]) -> None:
-    console.print(f"{document['name']}　记录号 {document['record']}　省 {document['province']}　本节点 {document['node']}")
+    console.print(
+        f"{document['name']}　记录号 {document['record']}　省 {document['province']}　本节点 {document['node']}"
+    )
     if document["current"]:
         console.print(f"现版本 {document['current']['row_ver']}　来源行 {document['current']['src_rid']}")
         rows = [[f["field"], f["name"], f["value"], f["letter"], f["source"]] for f in document["fields"]]
@@ -270,19 +270,24 @@ def _tell_sources(console: Console, sources: list[Row]) -> None:
 def _tell_batches(console: Console, document: dict[str, Any]) -> None:
     for batch in document["batches"]:
         receipts = "、".join(f"{r['type']} {r['created'] or ''}".strip() for r in batch["receipts"]) or "尚无"
-        console.print(f"批次 {batch['batch_id']}　{batch['state']}　{batch['at']}　签名{batch['signature']}　回执 {receipts}")
+        console.print(
+            f"批次 {batch['batch_id']}　{batch['state']}　{batch['at']}　签名{batch['signature']}　回执 {receipts}"
+        )
 
 
 def _tell_field(console: Console, document: dict[str, Any]) -> None:
     now = document["now"]
     if now:
-        console.print(f"{now['name']}（{document['entity']}.{now['field']}）现值 {now['value'] or '（空）'}　来源：{now['source']}")
+        console.print(
+            f"{now['name']}（{document['entity']}.{now['field']}）现值 {now['value'] or '（空）'}"
+            f"　来源：{now['source']}"
+        )
     else:
         console.print(f"{document['entity']}.{document['field']} 现无值。")
     for step in document["timeline"]:
         console.print(
-            f"● 变更集 {step['change_set']}　{OPERATIONS[step['op']]}　版本 {step['row_ver']}　值 {step['value'] or '（空）'}"
-            f"　随批次 {step['batch'] or '（尚未封装）'}"
+            f"● 变更集 {step['change_set']}　{OPERATIONS[step['op']]}　版本 {step['row_ver']}"
+            f"　值 {step['value'] or '（空）'}　随批次 {step['batch'] or '（尚未封装）'}"
         )
         _tell_sources(console, step["sources"])
     if not document["timeline"]:

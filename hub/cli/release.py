@@ -1,4 +1,4 @@
-"""The release of private data: nothing leaves in plain without a purpose and an audit record (console §1, protocol 14.3).
+"""The release of private data: nothing is shown in plain without a purpose and an audit record (protocol 14.3).
 
 Decides that the audit record is committed before the first plain row is written: no audit row, no plaintext.
 """

@@ -45,16 +45,16 @@ def hoisted(argv: Sequence[str]) -> list[str]:
     front: list[str] = []
     rest: list[str] = []
     given = iter(argv)
-    for token in given:
-        name, equals, _value = token.partition("=")
-        if token == "--":
-            rest += [token, *given]
-        elif token in _FLAGS or (name in _VALUED and equals):
-            front.append(token)
-        elif token in _VALUED:
-            front += [token, *(v for v in [next(given, None)] if v is not None)]
+    for word in given:
+        name, equals, _value = word.partition("=")
+        if word == "--":
+            rest += [word, *given]
+        elif word in _FLAGS or (name in _VALUED and equals):
+            front.append(word)
+        elif word in _VALUED:
+            front += [word, *(v for v in [next(given, None)] if v is not None)]
         else:
-            rest.append(token)
+            rest.append(word)
     return [*dict.fromkeys(f for f in front if f in _FLAGS), *(f for f in front if f not in _FLAGS), *rest]
 
 
@@ -103,17 +103,14 @@ def _global(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="标准输出只写一个 JSON 文档")] = False,
     log_format: Annotated[str, typer.Option("--log-format", metavar="text|json", help="标准错误上日志的格式")] = "text",
-    non_interactive: Annotated[
-        bool, typer.Option("--non-interactive", help="从不提问；缺少回答时以 2 退出")
-    ] = False,
+    non_interactive: Annotated[bool, typer.Option("--non-interactive", help="从不提问；缺少回答时以 2 退出")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="出错时列出调用位置（不含数据内容）")] = False,
-    show_version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="显示版本")
-    ] = False,
+    show_version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="显示版本")] = False,
 ) -> None:
     """全国中等职业学校数据同步与交换中枢。
 
-    退出码：0 完成；2 用法或设置有误；3 完成但有隔离、拒收或新冲突；4 验证失败；10 未初始化；11 被占用；12 密钥；20 对方不可达。
+    退出码：0 完成；1 意外错误；2 用法或设置有误；3 完成但有隔离、拒收或新冲突；4 验证失败；10 未初始化；11 被占用；
+    12 密钥或认证；20 对方不可达；130 中断。
     """
     del show_version
     if log_format not in ("text", "json"):

@@ -34,7 +34,9 @@ class Shell:
         from hub.settings import open_node
 
         if self.folder is None:
-            raise UsageError("E1021", "没有指定节点", step="用 --node 指定含 hub.toml 的节点目录，例如 --node 试验/province")
+            raise UsageError(
+                "E1021", "没有指定节点", step="用 --node 指定含 hub.toml 的节点目录，例如 --node 试验/province"
+            )
         return open_node(self.folder, **flags)
 
     def catalog(self) -> Catalog:

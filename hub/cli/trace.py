@@ -102,10 +102,9 @@ class Tracer:
                     row = {k: v for k, v in kept.slice(0, 1).to_pylist()[0].items() if not k.startswith("_")}
                     return row, f"{path.parent.name}/{path.name}"
             return None, None
-        path = next(iter(sorted(self.node.extracts.glob(f"*/{number:06d}-*.parquet"))), None)
-        if path is None:
-            return None, None
-        return row_at(path, line - 1), f"{path.parent.name}/{path.name}"
+        for path in sorted(self.node.extracts.glob(f"*/{number:06d}-*.parquet")):
+            return row_at(path, line - 1), f"{path.parent.name}/{path.name}"
+        return None, None
 
     def _shown(self, entity: Entity, column: str, value: Any) -> Any:
         return value if self.plain or not isinstance(value, str) else mask_value(self._field(entity, column), value)

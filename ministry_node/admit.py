@@ -1,0 +1,96 @@
+"""Admission: from an envelope to a manifest that may be believed (protocol 4.2, 6.2).
+
+Decides in two parts. `admit` is what must hold before a batch is anybody's: its faults leave evidence and an alarm, no
+receipt and no state. `sealed_faults` are about signed content that shipping again does not change: they are answered
+when it is the batch's turn in its stream, because a verdict that consumes a number cannot be given out of order.
+No I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hub.batch.admission import VerifiedManifest, recipient_certs
+from hub.batch.envelope import PayloadType, verify
+from hub.batch.layout import NameKind, parse_name
+from hub.batch.limits import check_declared
+from hub.batch.manifest import CodesetRef, Manifest, SchemaRef, read_manifest
+from hub.batch.sequence import BatchHeader, check_window
+from hub.catalog import Catalog
+from hub.trust.trust_list import EncryptionCert, TrustList
+from hub.verdict import refused
+
+KINDS = ("delta", "heartbeat")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What both sides hold byte for byte (protocol 3.3)."""
+
+    schema: SchemaRef
+    codeset: CodesetRef
+    catalog: Catalog
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What passing `sealed_faults` yields: the certificates a part must be encrypted for, warning codes."""
+
+    certs: tuple[EncryptionCert, ...]
+    warnings: tuple[str, ...]
+
+
+def admit(envelope: bytes, name: str, *, uploader: str, trust: TrustList, at: datetime) -> VerifiedManifest:
+    """Envelope, signature, name, suite and version. Raises RefusedError of the first class of protocol 7.3."""
+    parsed = parse_name(name)
+    if parsed.kind is not NameKind.MANIFEST or parsed.stream_id is None:
+        raise refused("E_NAME", "不是批次清单的文件名", where=name)
+    stream_id = parsed.stream_id
+    if uploader != stream_id.sender:
+        raise refused("E_NAME", f"由 {uploader} 上传，文件名属于 {stream_id.sender}", where=name)
+    verified = verify(
+        envelope, payload_type=PayloadType.BATCH_MANIFEST, trust=trust, role=stream_id.manifest_role, at=at, where=name
+    )
+    minimum = trust.member(stream_id.sender).min_protocol
+    manifest = read_manifest(verified.payload, minimum_version=minimum, where=name)
+    if (manifest.stream_id, manifest.seq) != (stream_id, parsed.seq):
+        raise refused("E_NAME", f"签名内容是批次 {manifest.batch_id}", where=name)
+    trust.require_suite(manifest.sender, manifest.suite, where=name)
+    return VerifiedManifest(manifest, verified.payload, verified.digest, verified.signer, name)
+
+
+def sealed_faults(
+    manifest: Manifest, *, trust: TrustList, registered: Registered, first_seen: datetime, at: datetime
+) -> Terms:
+    """Recipients, validity, declared sizes, kind, schema and code set; the first fault is raised.
+
+    `first_seen`: when the batch arrived for the first time (E_EXPIRED looks at nothing else).
+    """
+    where = manifest.batch_id
+    certs = recipient_certs(manifest, trust, at=at, where=where)
+    warnings = check_window(manifest.created, manifest.expires, first_seen=first_seen, where=where)
+    check_declared(
+        trust.limits,
+        plain_sizes=[entry.digest.plain_size for entry in manifest.files],
+        cipher_sizes=[entry.digest.cms_size for entry in manifest.files],
+        rows=manifest.rows.total,
+        where=where,
+    )
+    if manifest.kind not in KINDS:
+        raise refused("E_SCHEMA", f"本节点只接收增量和心跳，不接收 {manifest.kind}", where=where)
+    if manifest.kind == "heartbeat" and manifest.files:
+        raise refused("E_SCHEMA", "心跳不得带有数据文件", where=where)
+    if manifest.schema != registered.schema:
+        raise refused("E_SCHEMA", "清单所述的数据结构没有登记", where=where)
+    if manifest.codeset != registered.codeset:
+        raise refused("E_SCHEMA", "清单所述的代码表版本没有登记", where=where)
+    for entry in manifest.files:
+        if entry.entity not in registered.catalog.entities:
+            raise refused("E_SCHEMA", f"第 {entry.n} 个文件的实体没有登记", where=entry.name)
+    return Terms(certs, warnings)
+
+
+def header_of(verified: VerifiedManifest) -> BatchHeader:
+    """What the sequence looks at."""
+    return BatchHeader.of(verified.manifest, verified.digest)

@@ -1,0 +1,105 @@
+"""Rebuilding the settling state after its file was lost or is behind its store (`hub sync rebuild`).
+
+Decides what can be had back: the golden image, tombstones and counters from the provincial store; record numbers that
+a key change kept (ruling 19) by comparing them with what their key would give. Contributions come from the sources:
+the next run reads every table in full, and settling finds again what it had decided, so nothing changes unless a
+source did. Open issues are listed anew by that run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+
+from hub.catalog import Catalog, Entity, load_catalog
+from hub.errors import UsageError
+from hub.settings import Node
+from hub.store import Store, open_store
+from hub.store.ledger import CHANGE_SET, EXTRACT, RUN, TOMBSTONE
+from province_node.state import open_state, set_counter, transaction
+from quality.expressions import ident, key_text, record_number, text
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """Rows per entity taken from the store, and the change set the state stands at."""
+
+    rows: dict[str, int]
+    change_set: int
+    key_changes: int
+
+
+def rebuild(node: Node, *, today: str, progress: Callable[[str], None] = lambda _: None) -> Rebuilt:
+    """Makes a new settling state out of the provincial store. `UsageError` E3501 while the old file still stands."""
+    if node.state.exists():
+        raise UsageError(
+            "E3501",
+            "结算状态文件仍在，不重建",
+            where=node.state.name,
+            step="确认它已损坏后将其改名，再运行 hub sync rebuild",
+        )
+    catalog = load_catalog()
+    store = open_store(node.database_url, catalog)
+    con = open_state(node, catalog, today=today)
+    try:
+        with transaction(con):
+            rows, kept = {}, 0
+            for entity in catalog.entities.values():
+                progress(entity.cn)
+                rows[entity.name] = _image(con, store, entity, node.party)
+                kept += _aliases(con, entity, node.secret())
+            number = _counters(con, store, catalog, node.party)
+        return Rebuilt(rows, number, kept)
+    except BaseException:
+        con.close()
+        node.state.unlink(missing_ok=True)
+        raise
+    finally:
+        con.close()
+        store.close()
+
+
+def _image(con: duckdb.DuckDBPyConnection, store: Store, entity: Entity, party: str) -> int:
+    names = ["pk", "row_ver", "src_rid", "prov", *entity.columns]
+    rows = 0
+    for block in store.read(entity, node=party):
+        batch = pa.Table.from_batches([block]).select(names)
+        con.register("stored", batch)
+        con.execute(f"INSERT INTO g_{entity.name} SELECT {', '.join(ident(n) for n in names)} FROM stored")
+        con.unregister("stored")
+        rows += block.num_rows
+    return rows
+
+
+def _aliases(con: duckdb.DuckDBPyConnection, entity: Entity, secret: bytes) -> int:
+    number = record_number(secret, entity.name, key_text(entity.key, "g."))
+    con.execute(
+        f"INSERT INTO key_alias SELECT {text(entity.name)}, n, pk FROM (SELECT g.pk, {number} AS n FROM g_{entity.name} g) "
+        "WHERE n <> pk"
+    )
+    row = con.execute("SELECT count(*) FROM key_alias WHERE entity = ?", [entity.name]).fetchall()
+    return int(row[0][0])
+
+
+def _counters(con: duckdb.DuckDBPyConnection, store: Store, catalog: Catalog, party: str) -> int:
+    with store.reading() as reader:
+        link = reader.connection
+        number, hi = link.execute(
+            sa.select(sa.func.max(CHANGE_SET.c.cs_no), sa.func.max(CHANGE_SET.c.hi)).where(CHANGE_SET.c.node == party)
+        ).one()
+        run = link.execute(sa.select(sa.func.max(RUN.c.run_no))).scalar()
+        extract = link.execute(sa.select(sa.func.max(EXTRACT.c.extract_no))).scalar()
+        buried = link.execute(
+            sa.select(TOMBSTONE.c.entity, TOMBSTONE.c.pk, TOMBSTONE.c.row_ver).where(TOMBSTONE.c.node == party)
+        ).all()
+    for name, value in (("change_set", number), ("change_log", hi), ("run", run), ("extract", extract)):
+        set_counter(con, name, int(value or 0))
+    if buried:
+        con.executemany("INSERT INTO tombstone VALUES (?, ?, ?)", [list(r) for r in buried if r[0] in catalog.entities])
+    con.execute("INSERT INTO meta VALUES ('rebuilt', ?)", [json.dumps({"change_set": number})])
+    return int(number or 0)

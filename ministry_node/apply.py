@@ -60,7 +60,7 @@ class Case:
     envelope: bytes = field(repr=False)
     first_seen: datetime
     earlier: tuple[Issued, ...]
-    sequence: Sequence
+    sequence: Sequence = Sequence.NEW
 
     @property
     def manifest(self) -> Manifest:
@@ -286,6 +286,4 @@ def refuse_without_receipt(
 def note_replay(desk: Desk, batch: str) -> None:
     """A decided batch came again: a leaf, and nothing else."""
     with desk.store.begin() as tx:
-        append(
-            tx.connection, Event.BATCH_REPLAYED, ts=desk.at, node=desk.node.party, actor="intake", object=batch
-        )
+        append(tx.connection, Event.BATCH_REPLAYED, ts=desk.at, node=desk.node.party, actor="intake", object=batch)

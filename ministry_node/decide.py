@@ -17,7 +17,7 @@ from hub.batch.receipt import Head, Reason, Receipt, ReceiptCounts, receipt_file
 from hub.batch.sequence import PeerStream
 from hub.errors import InputError, RefusedError
 from hub.store import ApplyCounts
-from hub.verdict import Verdict, refused, rule_of, verdict_of
+from hub.verdict import Verdict, refused, verdict_of
 from ministry_node.receipts import Issued
 
 # What the store refuses in change rows (E3120 columns, E3121 head, E3122 texts) and in values (E3109).
@@ -40,6 +40,17 @@ class Ruling:
     def code(self) -> str | None:
         """Code of protocol 7.3, None for APPLIED."""
         return self.error.code if self.error else None
+
+    def sentence(self, batch: str, counts: ReceiptCounts) -> str:
+        """One line for a person."""
+        if self.verdict is Verdict.APPLIED:
+            rows = (
+                f"新增 {counts.ins:,}，更新 {counts.upd:,}，删除 {counts.deleted:,}，未变 {counts.noop_old_version:,}"
+            )
+            return f"批次 {batch} 已生效：{rows}"
+        if self.cascade_of:
+            return f"批次 {batch} 随 {self.cascade_of} 一并作废：对方从作废批次的起点重新生成"
+        return f"批次 {batch} {self.verdict.chinese}：{self.error.sentence() if self.error else ''}"
 
 
 @dataclass(frozen=True)
@@ -132,19 +143,3 @@ def receipt_of(
 def counted(counts: ApplyCounts) -> ReceiptCounts:
     """Rows as the store counted them, in the words of a receipt."""
     return ReceiptCounts(counts.inserted, counts.updated, counts.deleted, counts.noop)
-
-
-def sentence_of(batch: str, ruling: Ruling, counts: ReceiptCounts) -> str:
-    """One line for a person."""
-    if ruling.verdict is Verdict.APPLIED:
-        rows = f"新增 {counts.ins:,}，更新 {counts.upd:,}，删除 {counts.deleted:,}，未变 {counts.noop_old_version:,}"
-        return f"批次 {batch} 已生效：{rows}"
-    if ruling.cascade_of:
-        return f"批次 {batch} 随 {ruling.cascade_of} 一并作废：对方从作废批次的起点重新生成"
-    error = ruling.error
-    return f"批次 {batch} {ruling.verdict.chinese}：{error.sentence() if error else ''}"
-
-
-def meaning(code: str) -> str:
-    """What a code says, for a status page."""
-    return rule_of(code).meaning

@@ -137,7 +137,10 @@ class Decoder:
             if _read_line(self._child, _START_SECONDS) != b"ready\n":
                 self._stop()
                 raise HubError(
-                    "E3401", "解码进程启动失败", where="ministry_node", step="核对 Python 环境与内存后重新运行；批次未动"
+                    "E3401",
+                    "解码进程启动失败",
+                    where="ministry_node",
+                    step="核对 Python 环境与内存后重新运行；批次未动",
                 )
         return self._child
 
@@ -172,7 +175,10 @@ def verified_files(
     REFUSED or VOID code; a caller that has begun to apply rolls back.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        work = [(entry, source, folder / f"{entry.name}.parquet") for entry, source in zip(manifest.files, sources, strict=True)]
+        work = [
+            (entry, source, folder / f"{entry.name}.parquet")
+            for entry, source in zip(manifest.files, sources, strict=True)
+        ]
 
         def prepare(at: int) -> tuple[FileEntry, Path]:
             entry, source, plain = work[at]

@@ -19,7 +19,7 @@ from typing import Final
 
 from hub.batch.layout import EVERYONE
 from hub.catalog import Catalog
-from hub.errors import UsageError
+from hub.errors import HubError, UsageError
 from hub.keyring import Keyring
 from hub.settings import Node
 from hub.store import Store
@@ -55,6 +55,20 @@ class Desk:
     def waiting(self) -> Path:
         """Since when a manifest waits for its files, one small file each; outlives the run."""
         return self.node.work / "intake" / "waiting"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something a person must look at. `party`: whose folder or stream."""
+
+    party: str
+    code: str
+    sentence: str
+    retryable: bool = False
+
+    @classmethod
+    def of(cls, party: str, error: HubError) -> Alarm:
+        return cls(party, error.code, error.sentence(), error.retryable)
 
 
 def require_ministry(node: Node) -> None:

@@ -6,7 +6,7 @@ Decides where they lie below `node.store` and that what is kept never changes:
     <pp>/e<epoch>/<seq>/other/<sha256…>-<name>     signed but another content (fork), or parts that did not match
     <pp>/unverified/<sha256…>-<name>               what nobody we trust has signed, and what was never announced
 
-A name is never written twice with other bytes; the same bytes again change nothing.
+A name is never written twice with other bytes; the same bytes again change nothing, other bytes go beside it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from hub.batch.layout import StreamId, receipt_name
-from hub.errors import HubError
+from hub.batch.layout import StreamId, parse_batch_id, receipt_name
 from hub.settings import Node
 from hub.transport.durable import local_disk, sync_folder, write_durably
 
@@ -30,6 +29,11 @@ _NOTE_BYTES: Final = 4096
 def batch_folder(node: Node, stream_id: StreamId, seq: int) -> Path:
     """Folder of one batch: `store/13/e0001/0000000042`. Nothing is created."""
     return node.store / stream_id.party / f"e{stream_id.epoch:04d}" / f"{seq:010d}"
+
+
+def seq_of(batch: str) -> int:
+    """Sequence number in a batch id."""
+    return parse_batch_id(batch)[1]
 
 
 def keep(copy: Path, folder: Path, name: str, *, genuine: bool = True) -> Path:
@@ -74,19 +78,16 @@ def receipts_in(folder: Path, batch: str) -> list[Path]:
 def _move(copy: Path, target: Path) -> Path:
     with local_disk(target.name):
         _make(target.parent)
-        if target.exists():
-            if _digest(target) != _digest(copy):
-                raise HubError(
-                    "E3402",
-                    "存档中已有同名而内容不同的文件",
-                    where=target.name,
-                    step="停止接收该省批次并核查存档是否被改动；不得覆盖存档",
-                )
-            copy.unlink()
+        if not target.exists():
+            os.replace(copy, target)
+            sync_folder(target.parent)
             return target
-        os.replace(copy, target)
-        sync_folder(target.parent)
-    return target
+        same = _digest(target) == _digest(copy)
+    if same:
+        copy.unlink()
+        return target
+    # Signed again (signatures are randomised, protocol 3.5), or the archive has rotted: both stay, neither replaces.
+    return _move(copy, target.parent / "other" / _marked(copy, target.name))
 
 
 def _make(folder: Path) -> None:

@@ -111,7 +111,9 @@ def _one(desk: Desk, party: str, entry: FileEntry) -> tuple[Part | None, Refused
     except InputError as failure:
         if failure.code != _TOO_LARGE:
             raise
-        return None, refused("E_FILE_SIZE", f"清单 {entry.digest.cms_size} 字节，文件超过 {limit} 字节", where=entry.name)
+        return None, refused(
+            "E_FILE_SIZE", f"清单 {entry.digest.cms_size} 字节，文件超过 {limit} 字节", where=entry.name
+        )
     except RefusedError as failure:
         if failure.code != _IRREGULAR:
             raise

@@ -86,7 +86,12 @@ def _open(desk: Desk, party: str, grant: EpochGrant) -> None:
         else:
             tx.connection.execute(sa.update(PEER_STREAM).where(_row(party, STREAM)).values(**values))
         append(
-            tx.connection, Event.STREAM_OPENED, ts=desk.at, node=desk.node.party, actor="intake", object=f"{begun.stream_id}"
+            tx.connection,
+            Event.STREAM_OPENED,
+            ts=desk.at,
+            node=desk.node.party,
+            actor="intake",
+            object=f"{begun.stream_id}",
         )
 
 

@@ -56,9 +56,7 @@ def issue(connection: sa.Connection, desk: Desk, receipt: Receipt) -> Issued:
     """
     stream_id, seq = parse_batch_id(receipt.batch_id)
     before = chain_head(connection, stream_id)
-    filled = Receipt(
-        **{**vars(receipt), "prev_receipt": before, "signer_key": desk.keyring.signer.keyid, "digest": ""}
-    )
+    filled = Receipt(**{**vars(receipt), "prev_receipt": before, "signer_key": desk.keyring.signer.keyid, "digest": ""})
     payload, envelope = sign_receipt(filled, desk.keyring.signer)
     done = read_receipt(payload, where=filled.name)
     key = {"party": stream_id.party, "stream": stream_id.stream, "epoch": stream_id.epoch, "seq": seq}
@@ -101,7 +99,9 @@ def publish_pending(desk: Desk, party: str) -> int:
     """Receipts that were committed but perhaps not published: a crash in between (protocol 6.4). How many."""
     c = RECEIPT.c
     with desk.store.reading() as reader:
-        query = sa.select(c.body).where(c.party == party, c.published_at.is_(None)).order_by(c.epoch, c.seq, c.receipt_no)
+        query = (
+            sa.select(c.body).where(c.party == party, c.published_at.is_(None)).order_by(c.epoch, c.seq, c.receipt_no)
+        )
         pending = [_opened(body) for body in reader.connection.execute(query).scalars()]
     for issued in pending:
         publish(desk, party, issued)

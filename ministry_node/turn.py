@@ -1,62 +1,47 @@
-"""One province's turn: its next batch, from `ready/` or from what is parked, to a decision (protocol 6.2, 7.1).
+"""One province's turn: its next batch, parked or in `ready/`, brought to a decision (protocol 6.2, 7.1).
 
-Decides the order of the steps: copy, envelope and signature, sequence, sizes and ciphertext digests, and hands what is
-next in its stream to `verdicts`. Whatever is refused before that leaves evidence, a leaf and an alarm, and nothing
-else. `ready/` is cleaned last.
+Decides the order: copy, envelope and signature, sequence; what stands in order goes to `verdicts`, what does not to
+`refusals`. Publishes the receipt after the commit and cleans `ready/` last.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from hub.audit import Event
-from hub.batch.admission import VerifiedManifest
-from hub.batch.layout import StreamId, manifest_name, parse_name
-from hub.batch.manifest import Manifest
+from hub.batch.layout import manifest_name, parse_name
 from hub.batch.receipt import ReceiptCounts
-from hub.batch.sequence import PeerStream, Sequence, SequenceDecision, judge
+from hub.batch.sequence import Sequence, SequenceDecision, judge
 from hub.errors import HubError, InputError, RefusedError
-from hub.verdict import CodeClass, Verdict, refused, rule_of
-from ministry_node import evidence, pickup, position, receipts
-from ministry_node.admit import Registered, admit, header_of
-from ministry_node.apply import Case, Overtaken, note_replay, refuse_without_receipt, settle
-from ministry_node.decide import DUPLICATE, REJECTED, Decision, Ruling, rule_on
-from ministry_node.decode import Decoder
-from ministry_node.desk import STREAM, Desk
-from ministry_node.verdicts import Judged, Parts, conclude
+from hub.trust.trust_list import Freshness
+from hub.verdict import Verdict, refused
+from ministry_node import pickup, position, receipts, refusals
+from ministry_node.admit import admit, header_of
+from ministry_node.apply import Case, Overtaken, note_replay
+from ministry_node.decide import DUPLICATE, REJECTED, Decision
+from ministry_node.desk import Alarm
+from ministry_node.parts import Parts, reopen
+from ministry_node.verdicts import Bench, Concluded, conclude
 
 _LOOKS = 5
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """Something a person must look at. `party`: whose folder or stream."""
-
-    party: str
-    code: str
-    sentence: str
+_GONE = "E2408"
+_SUFFIX = ".manifest.dsse"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a batch stands: verdict of the sequence, receipts so far, when it first came, cascade it falls under."""
+    """Where a batch stands: the sequence's verdict, and the voided batch it goes with (and that one's code)."""
 
     decision: SequenceDecision
-    earlier: tuple[receipts.Issued, ...]
-    first_seen: datetime
-    cascade_of: tuple[str, str] | None = None  # root batch and its code
+    cascade_of: tuple[str, str] | None = None
 
 
 class Turn:
-    """A province within one run; `step` until it gives None."""
+    """A province within one run; `step` until it gives None. `waiting`: batches whose files may still come."""
 
-    def __init__(self, desk: Desk, party: str, registered: Registered, decoder: Decoder) -> None:
-        self._desk, self._party = desk, party
-        self._registered, self._decoder = registered, decoder
+    def __init__(self, bench: Bench, party: str) -> None:
+        self._bench, self._desk, self._party = bench, bench.desk, party
         self._done: set[str] = set()
         self._begun = False
         self._started = 0.0
@@ -71,161 +56,169 @@ class Turn:
             self._begin()
         while True:
             self._started = self._desk.clock()
-            parked = self._next_parked()
-            if parked is not None:
-                return parked
+            if (decision := self._parked()) is not None:
+                return decision
             ready = pickup.look(self._desk, self._party)
             names = [name for name in ready.manifests if name not in self._done]
             if not names:
-                self._strays(ready)
+                self.alarms += refusals.unannounced(self._desk, self._party, ready)
                 return None
             self._done.add(names[0])
-            decision = self._from_ready(names[0], ready)
-            if decision is not None:
+            if (decision := self._uploaded(names[0], ready)) is not None:
                 return decision
 
     def _begin(self) -> None:
         try:
             position.open_epochs(self._desk, self._party)
         except RefusedError as failure:
-            self._alarm(failure)
+            self.alarms.append(Alarm.of(self._party, failure))
         receipts.publish_pending(self._desk, self._party)
 
-    # What was parked before.
-
-    def _next_parked(self) -> Decision | None:
+    def _parked(self) -> Decision | None:
+        """The batch whose turn has come among those we hold already."""
         with self._desk.store.reading() as reader:
             now = position.standing(reader.connection, self._party)
             if now is None or now.stream.frozen is not None:
                 return None
-            stream = now.stream
-            seq = stream.last_seq + 1
-            earlier = receipts.issued_for(reader.connection, stream.stream_id, seq)
-        if not earlier or not receipts.is_parked(earlier[-1]):
+            stream_id, seq = now.stream.stream_id, now.stream.last_seq + 1
+            earlier = receipts.issued_for(reader.connection, stream_id, seq)
+        if not earlier or not receipts.is_parked(earlier[-1]) or self._repeats(earlier):
             return None
-        key = f"parked:{earlier[-1].receipt.batch_id}"
-        if key in self._done:
+        name = manifest_name(earlier[-1].receipt.batch_id)
+        if f"parked {name}" in self._done:
             return None
-        self._done.add(key)
-        return self._from_evidence(stream.stream_id, seq)
-
-    def _from_evidence(self, stream_id: StreamId, seq: int) -> Decision | None:
-        """A parked batch whose turn has come; its signature was checked when it arrived, its digests are again."""
-        folder = evidence.batch_folder(self._desk.node, stream_id, seq)
-        found = reopen(self._desk, stream_id, seq)
-        paths = tuple(folder / entry.name for entry in found.verified.manifest.files)
-        return self._judge(found.verified, found.envelope, Parts(paths, {}), parked=True)
-
-    # What lies in ready/.
-
-    def _from_ready(self, name: str, ready: pickup.Ready) -> Decision | None:
-        limit = self._desk.keyring.trust.limits.file_bytes
+        self._done.add(f"parked {name}")
         try:
-            copy, _ = pickup.take(self._desk, self._party, name, limit)
-        except InputError:
-            return self._reject(refused("E_ENV_SIZE", f"超过 {limit} 字节，未取走", where=name), name, None)
+            case, parts = reopen(self._desk, stream_id, earlier)
         except RefusedError as failure:
-            if not pickup.is_irregular(failure):
-                raise
-            self._irregular(name, failure)
-            return None
+            return self._rejected(failure, name, refusals.reject(self._desk, self._party, failure, name, None))
+        return self._judge(case, parts)
+
+    def _uploaded(self, name: str, ready: pickup.Ready) -> Decision | None:
+        desk, party = self._desk, self._party
+        limit = desk.keyring.trust.limits.file_bytes
+        try:
+            copy, _ = pickup.take(desk, party, name, limit)
+        except InputError:
+            error = refused("E_ENV_SIZE", f"超过 {limit} 字节，未取走", where=name)
+            return self._rejected(error, name, refusals.reject(desk, party, error, name, None))
         except HubError as failure:
-            if failure.code != "E2408":  # another worker was faster
+            if pickup.is_irregular(failure):
+                self.alarms.append(refusals.irregular(desk, party, name))
+            elif failure.code != _GONE:  # another worker was faster
                 raise
             return None
         try:
             envelope = copy.read_bytes()
-            trust, at = self._desk.keyring.trust, self._desk.at
-            verified = admit(envelope, name, uploader=self._party, trust=trust, at=at)
+            verified = admit(envelope, name, uploader=party, trust=desk.keyring.trust, at=desk.at)
         except RefusedError as failure:
-            return self._reject(failure, name, copy)
-        return self._judge(verified, envelope, Parts((), {name: copy}, ready.names), parked=False)
+            return self._rejected(failure, name, refusals.reject(desk, party, failure, name, copy))
+        return self._judge(Case(verified, envelope, desk.at, ()), Parts(ready.names, {name: copy}))
 
-    def _judge(self, verified: VerifiedManifest, envelope: bytes, parts: Parts, *, parked: bool) -> Decision | None:
+    def _judge(self, case: Case, parts: Parts) -> Decision | None:
         """Sequence verdict and what follows from it; looked at again when another worker was faster."""
         for _ in range(_LOOKS):
-            place = self._place(verified, parked=parked)
-            case = Case(verified, envelope, place.first_seen, place.earlier, place.decision.verdict)
+            placed, place = self._place(case, parked=not parts.ready)
             try:
-                return self._by_sequence(case, place, parts)
+                return self._by_sequence(placed, place, parts)
             except Overtaken:
                 continue
-        raise HubError(
-            "E3403", "批次多次被并行任务抢先处理", where=verified.manifest.batch_id, step="等另一接收任务结束后重新运行"
-        )
+        step = "等另一接收任务结束后重新运行"
+        raise HubError("E3403", "批次多次被并行任务抢先处理", where=case.manifest.batch_id, step=step)
 
-    def _by_sequence(self, case: Case, place: Place, parts: Parts) -> Decision | None:
-        decision = place.decision
-        if decision.verdict is Sequence.DUPLICATE or _answered(place):
-            return self._again(case, place, parts)
-        if decision.refuses:
-            return self._refuse_signed(case, decision, parts)
-        judged = Judged(self._desk, self._registered, self._decoder, case, decision.waiting_for, place.cascade_of)
-        done = conclude(judged, parts)
-        if done is None:
-            self.waiting.append(case.manifest.batch_id)
-            return None
-        if done.rejected is not None:
-            return self._refuse_signed(case, None, done.parts, error=done.rejected)
-        return self._finished(case, done.ruling, done.issued, done.parts)
-
-    def _place(self, verified: VerifiedManifest, *, parked: bool) -> Place:
-        manifest = verified.manifest
+    def _place(self, case: Case, *, parked: bool) -> tuple[Case, Place]:
+        manifest = case.manifest
         stream_id, seq = manifest.stream_id, manifest.seq
         with self._desk.store.reading() as reader:
-            now = position.standing(reader.connection, self._party, stream=stream_id.stream)
-            earlier = receipts.issued_for(reader.connection, stream_id, seq)
-            stored = position.decided_digest(reader.connection, stream_id, seq)
+            connection = reader.connection
+            now = position.standing(connection, self._party, stream=stream_id.stream)
+            earlier = receipts.issued_for(connection, stream_id, seq)
+            stored = position.decided_digest(connection, stream_id, seq)
             known = stored or (earlier[-1].receipt.manifest_digest if earlier else None)
-            decision = judge(now.stream if now else None, header_of(verified), stored_digest=known)
+            decision = judge(now.stream if now else None, header_of(case.verified), stored_digest=known)
             root = self._root
             if decision.verdict is Sequence.NEW and parked:
-                root = root or self._voided_before(reader.connection, now.stream if now else None)
-        first = earlier[0].receipt.received_at if earlier else self._desk.at
-        return Place(decision, earlier, first, root if manifest.supersedes is None else None)
+                root = root or _voided_before(connection, case)
+        first_seen = earlier[0].receipt.received_at if earlier else self._desk.at
+        placed = replace(case, earlier=earlier, first_seen=first_seen, sequence=decision.verdict)
+        goes_with = root if decision.verdict is Sequence.NEW and manifest.supersedes is None else None
+        return placed, Place(decision, goes_with)
 
-    def _voided_before(self, connection: sa.Connection, stream: PeerStream | None) -> tuple[str, str] | None:
-        """The batch before is VOID: what was received before it was voided goes with it (protocol 7.2)."""
-        if stream is None or stream.last_seq == 0:
+    def _by_sequence(self, case: Case, place: Place, parts: Parts) -> Decision | None:
+        decision, batch = place.decision, case.manifest.batch_id
+        if decision.verdict is Sequence.DUPLICATE or self._answered(case):
+            return self._again(case, parts)
+        if decision.refuses:
+            error = decision.error(batch)
+            return self._refused(case, parts, error, freezes=decision.freezes_stream)
+        done = conclude(self._bench, case, parts, waiting_for=decision.waiting_for, cascade_of=place.cascade_of)
+        if done is None:
+            self.waiting.append(batch)
             return None
-        if position.decided_verdict(connection, stream.stream_id, stream.last_seq) != Verdict.VOID:
-            return None
-        last = receipts.issued_for(connection, stream.stream_id, stream.last_seq)[-1].receipt
-        code = last.reasons[0].code if last.reasons else "E_WATERMARK"
-        return last.cascade_of or last.batch_id, code
+        if done.rejected is not None:
+            return self._refused(case, parts, done.rejected, freezes=done.freezes)
+        return self._finished(case, parts, done)
 
-    # Endings.
+    def _answered(self, case: Case) -> bool:
+        """Held for two persons, or parked and still early: there is nothing new to say."""
+        if not case.earlier:
+            return False
+        last = case.earlier[-1].receipt.verdict
+        early = case.sequence is Sequence.GAP and last is Verdict.RECEIVED
+        held = last is Verdict.HELD and (not receipts.is_parked(case.earlier[-1]) or self._repeats(case.earlier))
+        return case.sequence in (Sequence.NEW, Sequence.GAP) and (early or held)
 
-    def _finished(self, case: Case, ruling: Ruling, issued: receipts.Issued, parts: Parts) -> Decision:
+    def _repeats(self, earlier: tuple[receipts.Issued, ...]) -> bool:
+        """Held for want of a trust list in force, which is still wanting."""
+        expired = self._desk.keyring.trust.freshness(self._desk.at) is Freshness.EXPIRED
+        return expired and earlier[-1].receipt.verdict is Verdict.HELD
+
+    def _finished(self, case: Case, parts: Parts, done: Concluded) -> Decision:
+        ruling, issued = done.ruling, done.issued
+        if ruling is None or issued is None:
+            raise RuntimeError("a conclusion is a ruling with its receipt")
         batch = case.manifest.batch_id
         if ruling.verdict is Verdict.VOID and self._root is None:
             self._root = (ruling.cascade_of or batch, ruling.code or "E_WATERMARK")
         receipts.publish(self._desk, self._party, issued)
-        self._clean(case.manifest, parts)
+        self._clean(case, parts)
         if ruling.error is not None and ruling.verdict is not Verdict.RECEIVED:
-            self._alarm(ruling.error)
-        return self._decision(case, str(ruling.verdict), ruling.code, issued, ruling.sentence(batch, issued.receipt.counts))
+            self.alarms.append(Alarm.of(self._party, ruling.error))
+        sentence = ruling.sentence(batch, issued.receipt.counts)
+        return self._decision(case, str(ruling.verdict), ruling.code, issued, sentence)
 
-    def _again(self, case: Case, place: Place, parts: Parts) -> Decision:
+    def _again(self, case: Case, parts: Parts) -> Decision:
         """Everything about it was said before: the same bytes once more, no work (protocol 7.1)."""
         batch = case.manifest.batch_id
         note_replay(self._desk, batch)
-        for issued in place.earlier:
+        for issued in case.earlier:
             receipts.publish(self._desk, self._party, issued)
-        self._clean(case.manifest, parts)
-        last = place.earlier[-1]
+        self._clean(case, parts)
+        last = case.earlier[-1]
         words = f"批次 {batch} 重复到达，已重新发布原回执（{last.receipt.verdict.chinese}），没有写入任何行"
         codes = [reason.code for reason in last.receipt.reasons]
         return self._decision(case, DUPLICATE, codes[0] if codes else None, last, words)
 
-    def _clean(self, manifest: Manifest, parts: Parts) -> None:
-        """`ready/` loses the manifest and all parts of the batch; one that was not listed is evidence first."""
-        batch = manifest.batch_id
-        listed = {entry.name for entry in manifest.files}
-        for name in pickup.parts_of(batch, parts.ready):
-            if name not in listed:
-                self._stray(name)
-        pickup.clear(self._desk, self._party, [*listed & parts.ready, *({manifest_name(batch)} & parts.ready)])
+    def _refused(self, case: Case, parts: Parts, error: RefusedError, *, freezes: bool) -> Decision:
+        self.alarms.append(refusals.refuse_signed(self._desk, self._party, case, parts, error, freezes=freezes))
+        self._clean(case, parts)
+        return self._decision(case, REJECTED, error.code, None, error.sentence())
+
+    def _rejected(self, error: RefusedError, name: str, alarm: Alarm) -> Decision:
+        """For an envelope that is nobody's; the batch is what its name says."""
+        self.alarms.append(alarm)
+        seq, batch = parse_name(name).seq or 0, name.removesuffix(_SUFFIX)
+        seconds = self._desk.clock() - self._started
+        words = error.sentence()
+        return Decision(batch, self._party, seq, REJECTED, error.code, None, ReceiptCounts(), seconds, words)
+
+    def _clean(self, case: Case, parts: Parts) -> None:
+        """`ready/` loses manifest and listed parts; a part of the batch that was not listed is evidence first."""
+        batch = case.manifest.batch_id
+        listed = {manifest_name(batch), *(entry.name for entry in case.manifest.files)}
+        for name in pickup.parts_of(batch, parts.ready - listed):
+            self.alarms.append(refusals.take_stray(self._desk, self._party, name))
+        pickup.clear(self._desk, self._party, sorted(listed & parts.ready))
         pickup.waits_no_more(self._desk, batch)
 
     def _decision(
@@ -236,86 +229,12 @@ class Turn:
         manifest, name = case.manifest, issued.name if issued else None
         return Decision(manifest.batch_id, self._party, manifest.seq, verdict, code, name, counts, seconds, sentence)
 
-    def _refuse_signed(
-        self, case: Case, decision: SequenceDecision | None, parts: Parts, *, error: RefusedError | None = None
-    ) -> Decision:
-        """Signed, and still nothing we may take: fork, fast-forward, closed or unknown epoch, frozen stream."""
-        manifest = case.manifest
-        batch = manifest.batch_id
-        if error is None:
-            if decision is None:
-                raise RuntimeError("a refusal has a reason")
-            error = decision.error(batch)
-        folder = evidence.batch_folder(self._desk.node, manifest.stream_id, manifest.seq)
-        for name, copy in parts.copies.items():
-            evidence.keep(copy, folder, name, genuine=False)
-        for part in pickup.gather(self._desk, self._party, manifest).parts if parts.ready else ():
-            evidence.keep(part.path, folder, part.entry.name, genuine=False)
-        freezes = decision is not None and decision.freezes_stream
-        refuse_without_receipt(self._desk, self._party, error.code, where=batch, freeze=freezes)
-        self._clean(manifest, parts)
-        self._alarm(error)
-        return self._decision(case, REJECTED, error.code, None, error.sentence())
 
-    def _reject(self, error: RefusedError, name: str, copy: Path | None) -> Decision:
-        """Nobody we trust has signed this, or not for this place: evidence and alarm, no receipt (protocol 7.3)."""
-        if copy is not None:
-            evidence.keep_unverified(self._desk.node, self._party, copy, name)
-        freezes = rule_of(error.code).code_class is CodeClass.AUTHENTICATION and rule_of(error.code).freezes_stream
-        refuse_without_receipt(self._desk, self._party, error.code, where=name, freeze=freezes)
-        if copy is not None:
-            pickup.clear(self._desk, self._party, [name])
-        self._alarm(error)
-        parsed = parse_name(name)
-        seconds = self._desk.clock() - self._started
-        return Decision(
-            name.removesuffix(".manifest.dsse"),
-            self._party,
-            parsed.seq or 0,
-            REJECTED,
-            error.code,
-            None,
-            ReceiptCounts(),
-            seconds,
-            error.sentence(),
-        )
-
-    # Things nobody announced.
-
-    def _strays(self, ready: pickup.Ready) -> None:
-        for name in ready.strays:
-            self._stray(name)
-        for name in ready.irregular:
-            if name not in self._done:
-                self._done.add(name)
-                self._irregular(name, _not_regular(name))
-        if ready.illegal:
-            words = f"上传目录中有 {ready.illegal} 个名称不合交换协议的文件，未读取"
-            error = HubError("E3404", words, where=f"p{self._party}", step="联系该省清理；名称不重复显示")
-            self.alarms.append(Alarm(self._party, error.code, error.sentence()))
-
-    def _stray(self, name: str) -> None:
-        """Moves an unlisted file to the evidence; an alarm, no more."""
-        error = HubError("E3405", "上传目录中有未列入清单的文件，已留证", where=name, step="联系该省查明是误投还是入侵")
-        try:
-            copy, _ = pickup.take(self._desk, self._party, name, self._desk.keyring.trust.limits.file_bytes)
-        except HubError as failure:
-            self.alarms.append(Alarm(self._party, failure.code, failure.sentence()))
-            return
-        evidence.keep_unverified(self._desk.node, self._party, copy, name)
-        refuse_without_receipt(
-            self._desk, self._party, error.code, where=name, freeze=False, event=Event.UNEXPECTED_FILE
-        )
-        pickup.clear(self._desk, self._party, [name])
-        self.alarms.append(Alarm(self._party, error.code, error.sentence()))
-
-    def _irregular(self, name: str, error: HubError) -> None:
-        """A link, FIFO or folder: never read, left where it is, noted once."""
-        if evidence.note_unreadable(self._desk.node, self._party, name, "irregular"):
-            refuse_without_receipt(
-                self._desk, self._party, error.code, where=name, freeze=False, event=Event.UNEXPECTED_FILE
-            )
-        self.alarms.append(Alarm(self._party, error.code, error.sentence()))
-
-    def _alarm(self, error: RefusedError) -> None:
-        self.alarms.append(Alarm(self._party, error.code, error.sentence()))
+def _voided_before(connection: sa.Connection, case: Case) -> tuple[str, str] | None:
+    """The batch before is VOID: what was received before that goes with it (protocol 7.2)."""
+    stream_id, before = case.manifest.stream_id, case.manifest.seq - 1
+    if position.decided_verdict(connection, stream_id, before) != Verdict.VOID:
+        return None
+    last = receipts.issued_for(connection, stream_id, before)[-1].receipt
+    code = last.reasons[0].code if last.reasons else "E_WATERMARK"
+    return last.cascade_of or last.batch_id, code

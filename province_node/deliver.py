@@ -28,9 +28,9 @@ from hub.store.ledger import OUTBOX, RECEIPT
 from hub.transport import ClientTransport, open_client
 from hub.transport.durable import write_durably
 from hub.verdict import Verdict
+from province_node.desk import ACTOR
 from province_node.exclusive import exchange_step
 from province_node.ledger import moment
-from province_node.publish import ACTOR
 
 Progress = Callable[[str, int, int], None]
 _MANIFEST_CAP = PayloadType.BATCH_MANIFEST.cap

@@ -31,9 +31,9 @@ from hub.store.ledger import AUDIT_EVENT, OUTBOX, RECEIPT
 from hub.transport import ClientTransport
 from hub.verdict import Verdict, refused
 from province_node.deliver import open_transport
+from province_node.desk import ACTOR
 from province_node.exclusive import exchange_step
 from province_node.ledger import moment
-from province_node.publish import ACTOR
 from province_node.stream import DIRECTION, STREAM, last_receipt, set_last_receipt, standing
 
 _CAP = PayloadType.RECEIPT.cap

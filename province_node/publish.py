@@ -9,8 +9,7 @@ After it, publishing the same number again is a no-op.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -18,16 +17,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from hub.audit import Event, append
+from hub.audit import Event
 from hub.batch.admission import seal_certs
-from hub.batch.sequence import BatchHeader, PeerStream, advance
-from hub.catalog import Catalog, load_catalog
 from hub.changes import Counts
-from hub.errors import HubError, VerificationError
-from hub.keyring import Keyring, open_keyring
-from hub.registered import codeset_ref, schema_ref
-from hub.settings import FILE, Node
-from hub.store import ApplyCounts, Reader, Store, Transaction, open_store
+from hub.errors import VerificationError
+from hub.settings import Node
+from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import CHANGE_SET
 from province_node import ledger
 from province_node.changeset import Settlement, counted, open_settlement
@@ -36,33 +31,15 @@ from province_node.ledger import Movement
 from province_node.sealing import (
     Plan,
     Random,
-    Sealed,
     Terms,
     encrypting,
     plan_batches,
-    producer,
     sign_batches,
     sweep,
 )
-from province_node.stream import Standing, last_receipt, main_stream, move, standing
+from province_node.stream import Standing, main_stream, move, standing
 
-ACTOR: Final = "hub"
 _CODE: Final = re.compile(r"\[(E\w+)\]")
-Progress = Callable[[str, str], None]
-
-
-@dataclass(frozen=True)
-class SealedBatch:
-    """A batch in the outbox: its parts, bytes and rows, who signed, for whom it is encrypted."""
-
-    batch_id: str
-    seq: int
-    digest: str
-    parts: int
-    bytes: int
-    rows: Counts
-    signer: str
-    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,39 +58,24 @@ class Published:
     orphans_swept: int = 0
 
 
-@dataclass(frozen=True)
-class _Desk:
-    node: Node
-    catalog: Catalog
-    store: Store
-    keyring: Keyring
-    at: datetime
-    rng: Random
-    progress: Progress
-
-
-def _silent(_step: str, _what: str) -> None:
-    """No progress wanted."""
-
-
-def publish(node: Node, number: int, *, at: datetime, rng: Random, progress: Progress = _silent) -> Published:
+def publish(node: Node, number: int, *, at: datetime, rng: Random, progress: Progress = silent) -> Published:
     """Brings change set `number` to the store and seals it; a no-op when the ledger has it.
 
     `at`: aware; `rng(n)`: n random bytes; `progress("publish", what)`. Raises `VerificationError` E3403 (not the next
     one), E3406 (folder damaged), `NotInitialisedError` E3401 (no epoch grant), and what store and keyring raise;
     nothing is stored then.
     """
-    with exchange_step(node), _desk(node, at, rng, progress) as desk:
+    with exchange_step(node), open_desk(node, at, rng, progress) as desk:
         return _publish(desk, number)
 
 
-def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress = _silent) -> tuple[Published, ...]:
+def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress = silent) -> tuple[Published, ...]:
     """Publishes, in order, every change set that the settling state counted and the ledger lacks (protocol 6.4).
 
     This is both the normal step after a round and the recovery after a crash between state and store. Raises as
     `publish`; `VerificationError` E3404 when the store knows change sets the state never counted.
     """
-    with exchange_step(node), _desk(node, at, rng, progress) as desk:
+    with exchange_step(node), open_desk(node, at, rng, progress) as desk:
         known, last = _ledger_last(desk), counted(node)
         if known > last:
             raise VerificationError(
@@ -125,23 +87,13 @@ def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress
         return tuple(_publish(desk, number) for number in range(known + 1, last + 1))
 
 
-@contextmanager
-def _desk(node: Node, at: datetime, rng: Random, progress: Progress) -> Iterator[_Desk]:
-    catalog = load_catalog()
-    store = open_store(node.database_url, catalog)
-    try:
-        yield _Desk(node, catalog, store, open_keyring(node, at=at), at, rng, progress)
-    finally:
-        store.close()
-
-
-def _ledger_last(desk: _Desk) -> int:
+def _ledger_last(desk: Desk) -> int:
     with desk.store.reading() as reader:
         query = sa.select(sa.func.max(CHANGE_SET.c.cs_no)).where(CHANGE_SET.c.node == desk.node.party)
         return int(reader.connection.execute(query).scalar_one() or 0)
 
 
-def _publish(desk: _Desk, number: int) -> Published:
+def _publish(desk: Desk, number: int) -> Published:
     known = _ledger_last(desk)
     if number <= known:
         return Published(number, already=True)
@@ -153,7 +105,7 @@ def _publish(desk: _Desk, number: int) -> Published:
     settlement = open_settlement(desk.node, number)
     with desk.store.reading() as reader:
         here = standing(reader, desk.node.party, desk.keyring)
-        terms = _terms(desk, reader, settlement, here)
+        terms = desk.terms(reader, here, settlement.run)
     _check_joins(settlement, here)
     swept = sweep(desk.node.spool, here.position)
     limits = desk.keyring.trust.limits
@@ -164,24 +116,6 @@ def _publish(desk: _Desk, number: int) -> Published:
         max_files=limits.files_per_batch,
     )
     return _seal_and_store(desk, settlement, here, plans, terms, swept)
-
-
-def _terms(desk: _Desk, reader: Reader, settlement: Settlement, here: Standing) -> Terms:
-    if here.position.frozen is not None:
-        raise HubError(
-            "E3407",
-            f"上行数据流已冻结（{here.position.frozen}），不再封装",
-            where=str(here.position.stream_id),
-            step="按部级通知处置，取得新的期次授权后重试",
-        )
-    return Terms(
-        keyring=desk.keyring,
-        schema=schema_ref(desk.catalog),
-        codeset=codeset_ref(desk.catalog),
-        producer=producer(desk.node.party, (desk.node.folder / FILE).read_bytes(), settlement.run),
-        last_receipt=last_receipt(reader, here.position.stream_id),
-        created=desk.at,
-    )
 
 
 def _check_joins(settlement: Settlement, here: Standing) -> None:
@@ -199,7 +133,7 @@ def _check_joins(settlement: Settlement, here: Standing) -> None:
 
 
 def _seal_and_store(
-    desk: _Desk, settlement: Settlement, here: Standing, plans: Sequence[Plan], terms: Terms, swept: int
+    desk: Desk, settlement: Settlement, here: Standing, plans: Sequence[Plan], terms: Terms, swept: int
 ) -> Published:
     certs = [c.cert for c in seal_certs(main_stream(desk.node.party), desk.keyring.trust, desk.at)]
     party, changes = desk.node.party, settlement.changes
@@ -219,11 +153,11 @@ def _seal_and_store(
         batches = sign_batches(here.position, plans, encrypted(), terms)
         ledger.write_lineage(transaction, settlement, party, batches)
         ledger.write_outbox(transaction, changes.number, batches)
-        move(transaction, party, here, _last(here.position, batches), hi)
+        move(transaction, party, here, after(here.position, batches), hi)
         done = Published(
             changes.number,
             settlement.run,
-            batches=tuple(_summary(b, desk.keyring.signer.keyid) for b in batches),
+            batches=tuple(summary(b, desk.keyring.signer.keyid) for b in batches),
             rows=changes.counts,
             applied=applied,
             quarantined=quarantined,
@@ -235,7 +169,7 @@ def _seal_and_store(
     return done
 
 
-def _apply(desk: _Desk, transaction: Transaction, settlement: Settlement, plans: Sequence[Plan]) -> ApplyCounts:
+def _apply(desk: Desk, transaction: Transaction, settlement: Settlement, plans: Sequence[Plan]) -> ApplyCounts:
     """All files of an entity at once, in the order of the change set; tombstones name the entity's first batch."""
     total = ApplyCounts()
     batch_of = {file.path: plan.batch_id for plan in plans for file in plan.files}
@@ -247,26 +181,9 @@ def _apply(desk: _Desk, transaction: Transaction, settlement: Settlement, plans:
     return total
 
 
-def _last(position: PeerStream, batches: Sequence[Sealed]) -> PeerStream:
-    for batch in batches:
-        position = advance(position, BatchHeader.of(batch.manifest, batch.digest))
-    return position
-
-
-def _summary(batch: Sealed, signer: str) -> SealedBatch:
-    manifest = batch.manifest
-    rows = Counts(manifest.rows.inserted, manifest.rows.updated, manifest.rows.deleted)
-    recipients = tuple(r.party for r in manifest.recipients)
-    return SealedBatch(
-        manifest.batch_id, manifest.seq, batch.digest, len(manifest.files), batch.bytes, rows, signer, recipients
-    )
-
-
-def _audit(desk: _Desk, transaction: Transaction, settlement: Settlement, here: Standing, done: Published) -> None:
+def _audit(desk: Desk, transaction: Transaction, settlement: Settlement, here: Standing, done: Published) -> None:
     def note(event: Event, subject: str, detail: dict[str, str | int]) -> None:
-        append(
-            transaction.connection, event, ts=desk.at, node=desk.node.party, actor=ACTOR, object=subject, detail=detail
-        )
+        desk.note(transaction, event, subject, detail)
 
     if not here.stored:
         note(Event.STREAM_OPENED, str(here.position.stream_id), {"grant": here.position.last_digest})
@@ -280,6 +197,5 @@ def _audit(desk: _Desk, transaction: Transaction, settlement: Settlement, here: 
         {"run": done.run, "I": rows.inserted, "U": rows.updated, "D": rows.deleted, "noop": done.applied.noop},
     )
     for batch in done.batches:
-        detail: dict[str, str | int] = {"digest": batch.digest, "parts": batch.parts, "bytes": batch.bytes}
-        note(Event.BATCH_SEALED, batch.batch_id, detail)
+        note(Event.BATCH_SEALED, batch.batch_id, batch.detail)
     note(Event.RUN_FINISHED, f"run {done.run}", {"change_set": done.number, "batches": len(done.batches)})

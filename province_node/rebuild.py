@@ -11,17 +11,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
+from hub.audit import Event, append
 from hub.catalog import Catalog, Entity, load_catalog
 from hub.errors import UsageError
 from hub.settings import Node
 from hub.store import Store, open_store
-from hub.store.ledger import CHANGE_SET, EXTRACT, RUN, TOMBSTONE
-from province_node.state import open_state, set_counter, transaction
+from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, FINDING, QUARANTINE, RUN, TOMBSTONE
+from province_node.state import counter, open_state, set_counter, transaction
 from quality.expressions import ident, key_text, record_number, text
 
 
@@ -34,8 +36,8 @@ class Rebuilt:
     key_changes: int
 
 
-def rebuild(node: Node, *, today: str, progress: Callable[[str], None] = lambda _: None) -> Rebuilt:
-    """Makes a new settling state out of the provincial store. `UsageError` E3501 while the old file still stands."""
+def rebuild(node: Node, *, today: str, at: datetime, progress: Callable[[str], None] = lambda _: None) -> Rebuilt:
+    """Makes a new settling state out of the store; `at`: aware. `UsageError` E3501 while the old one stands."""
     if node.state.exists():
         raise UsageError(
             "E3501",
@@ -54,6 +56,7 @@ def rebuild(node: Node, *, today: str, progress: Callable[[str], None] = lambda 
                 rows[entity.name] = _image(con, store, entity, node.party)
                 kept += _aliases(con, entity, node.secret())
             number = _counters(con, store, catalog, node.party)
+            _close_issues(con, store, node, at)
         return Rebuilt(rows, number, kept)
     except BaseException:
         con.close()
@@ -79,8 +82,8 @@ def _image(con: duckdb.DuckDBPyConnection, store: Store, entity: Entity, party: 
 def _aliases(con: duckdb.DuckDBPyConnection, entity: Entity, secret: bytes) -> int:
     number = record_number(secret, entity.name, key_text(entity.key, "g."))
     con.execute(
-        f"INSERT INTO key_alias SELECT {text(entity.name)}, n, pk FROM (SELECT g.pk, {number} AS n FROM g_{entity.name} g) "
-        "WHERE n <> pk"
+        f"INSERT INTO key_alias SELECT {text(entity.name)}, n, pk "
+        f"FROM (SELECT g.pk, {number} AS n FROM g_{entity.name} g) WHERE n <> pk"
     )
     row = con.execute("SELECT count(*) FROM key_alias WHERE entity = ?", [entity.name]).fetchall()
     return int(row[0][0])
@@ -103,3 +106,12 @@ def _counters(con: duckdb.DuckDBPyConnection, store: Store, catalog: Catalog, pa
         con.executemany("INSERT INTO tombstone VALUES (?, ?, ?)", [list(r) for r in buried if r[0] in catalog.entities])
     con.execute("INSERT INTO meta VALUES ('rebuilt', ?)", [json.dumps({"change_set": number})])
     return int(number or 0)
+
+
+def _close_issues(con: duckdb.DuckDBPyConnection, store: Store, node: Node, at: datetime) -> None:
+    """The next run lists what is wrong anew, under new source rows: what the store listed is closed here."""
+    run = counter(con, "run")
+    with store.begin() as tx:
+        for table in (QUARANTINE, FINDING, CONFLICT):
+            tx.connection.execute(sa.update(table).where(table.c.closed_run.is_(None)).values(closed_run=run))
+        append(tx.connection, Event.STATE_REBUILT, ts=at, node=node.party, actor="hub", object=f"run {run}")

@@ -36,7 +36,7 @@ from hub.batch.manifest import (
     sign_manifest,
 )
 from hub.batch.sequence import BatchHeader, PeerStream, advance
-from hub.changes import ChangeFile
+from hub.changes import ChangeFile, Counts
 from hub.errors import RefusedError
 from hub.keyring import Keyring
 from hub.transport.durable import local_disk, sync_folder
@@ -53,6 +53,7 @@ class Plan:
     stream_id: StreamId
     seq: int
     files: tuple[ChangeFile, ...]
+    supersedes: str | None = None
 
     @property
     def batch_id(self) -> str:
@@ -71,6 +72,25 @@ class Sealed:
     @property
     def bytes(self) -> int:
         return sum(entry.digest.cms_size for entry in self.manifest.files)
+
+
+@dataclass(frozen=True)
+class SealedBatch:
+    """A batch in the outbox: its parts, bytes and rows, who signed, for whom it is encrypted."""
+
+    batch_id: str
+    seq: int
+    digest: str
+    parts: int
+    bytes: int
+    rows: Counts
+    signer: str
+    recipients: tuple[str, ...]
+
+    @property
+    def detail(self) -> dict[str, str | int]:
+        """For the audit record of sealing."""
+        return {"digest": self.digest, "parts": self.parts, "bytes": self.bytes}
 
 
 @dataclass(frozen=True)
@@ -162,6 +182,7 @@ def sign_batches(
             recipients=recipients,
             producer=terms.producer,
             trust_version=terms.keyring.trust.version,
+            supersedes=plan.supersedes,
             last_receipt=terms.last_receipt,
         )
         check_trust(manifest, terms.keyring.trust, at=terms.created, where=manifest.batch_id)
@@ -170,6 +191,23 @@ def sign_batches(
         result.append(Sealed(manifest, digest, envelope, plan.files))
         position = advance(position, BatchHeader.of(manifest, digest))
     return result
+
+
+def after(position: PeerStream, batches: Sequence[Sealed]) -> PeerStream:
+    """The stream's position after these batches."""
+    for batch in batches:
+        position = advance(position, BatchHeader.of(batch.manifest, batch.digest))
+    return position
+
+
+def summary(batch: Sealed, signer: str) -> SealedBatch:
+    """What a person is told about a sealed batch. `signer`: key id."""
+    manifest = batch.manifest
+    rows = Counts(manifest.rows.inserted, manifest.rows.updated, manifest.rows.deleted)
+    recipients = tuple(r.party for r in manifest.recipients)
+    return SealedBatch(
+        manifest.batch_id, manifest.seq, batch.digest, len(manifest.files), batch.bytes, rows, signer, recipients
+    )
 
 
 def producer(party: str, settings: bytes, run: int) -> Producer:

@@ -60,7 +60,7 @@ def measure(place: Place, *, pandas: bool, dlt: bool, say: object) -> dict[str, 
 
 
 def show(figures: dict[str, object]) -> None:
-    """The figures as tables: hops beside their raw limits, the whole beside the baselines, goals beside what was reached."""
+    """The figures as tables: hops, raw limits, and the goals beside what was reached."""
     out = Console(file=sys.stdout, width=110)
     first, second, raw = figures["first"], figures["second"], figures["raw"]
     assert isinstance(first, dict)

@@ -1,4 +1,4 @@
-"""What the same work costs otherwise: the raw limit (COPY and sftp), and what a data engineer would write (pandas, dlt)."""
+"""What the same work costs otherwise: the raw limit (COPY and sftp), and the usual ways to write it (pandas, dlt)."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _sftp(place: Place) -> None:
 
 
 def pandas_way(place: Place, share: float) -> float:
-    """Seconds of `read_sql`/`to_sql` from the sources into the province and on into the ministry, scaled from a share."""
+    """Seconds of `read_sql`/`to_sql` from the sources into the province and on to the ministry, scaled from a share."""
     import pandas as pd
     import sqlalchemy as sa
 
@@ -136,16 +136,18 @@ from sqlalchemy import text
 urls, target, tables, limits = json.loads(sys.argv[1])
 start = time.perf_counter()
 for tier, dataset in (("province", "dlt_province"), ("ministry", "dlt_ministry")):
-    pipeline = dlt.pipeline(f"bench_{tier}", destination=dlt.destinations.postgres(target), dataset_name=dataset, pipelines_dir=sys.argv[2])
+    place = dlt.destinations.postgres(target)
+    pipeline = dlt.pipeline(f"bench_{tier}", destination=place, dataset_name=dataset, pipelines_dir=sys.argv[2])
     for (system, table), limit in zip(tables, limits):
-        resource = sql_table(credentials=urls[system], table=table, backend="pyarrow", query_adapter_callback=lambda q, t, n=limit: q.limit(n))
+        cut = lambda query, _table, n=limit: query.limit(n)
+        resource = sql_table(credentials=urls[system], table=table, backend="pyarrow", query_adapter_callback=cut)
         pipeline.run(resource, write_disposition="replace")
 print(json.dumps(time.perf_counter() - start))
 """
 
 
 def dlt_way(place: Place, share: float) -> float | None:
-    """Seconds of a dlt pipeline (pyarrow backend) from the sources into two PostgreSQL schemas, scaled; None if not installable."""
+    """Seconds of dlt (pyarrow backend) from the sources into two PostgreSQL schemas, scaled; None if it cannot run."""
     home = place.folder.parent / ".dlt-venv"
     python = home / "bin" / "python"
     if not python.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -32,9 +31,9 @@ FIRST = "13-up-main-e0001-s0000000001"
 
 
 @pytest.fixture
-def shipped(published: Lab) -> Iterator[Lab]:
+def shipped(published: Lab) -> Lab:
     deliver(published.province, at=AT)
-    yield published
+    return published
 
 
 def state(lab: Lab) -> list[str]:

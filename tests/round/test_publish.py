@@ -88,7 +88,7 @@ def test_issues_and_conflicts_of_the_round_stand_in_the_ledger(settled: Lab) -> 
     (done,) = pending(settled)
     record = open_settlement(settled.province, 1)
     opened = f"'{record.folder}/_opened_issue.parquet'"
-    states = dict(duckdb.sql(f"SELECT state, count(*) FROM {opened} GROUP BY state").fetchall())
+    states = dict(duckdb.execute(f"SELECT state, count(*) FROM {opened} GROUP BY state").fetchall())
     quarantine, findings = rows(settled.province, "quarantine"), rows(settled.province, "finding")
     assert len(quarantine) == done.quarantined.opened == states["隔离"] + states["挂起"] > 0
     assert len(findings) == done.findings.opened == states["提示"] > 0
@@ -96,7 +96,7 @@ def test_issues_and_conflicts_of_the_round_stand_in_the_ledger(settled: Lab) -> 
     conflicts = rows(settled.province, "conflict")
     assert [row["conflict_no"] for row in conflicts] == list(range(1, done.conflicts.opened + 1))
     lost = f"'{record.folder}/_opened_disagreement.parquet'"
-    named = duckdb.sql(f"SELECT digest, clash FROM {lost}").fetchall()
+    named = duckdb.execute(f"SELECT digest, clash FROM {lost}").fetchall()
     assert sorted(((row["digest"], row["clash"] or "") for row in conflicts), key=str) == sorted(named, key=str)
 
 

@@ -1,0 +1,119 @@
+"""Intake: every province's batches, verified, applied exactly once, answered (protocol 6.2, 6.3, 7).
+
+Decides whose turn it is: provinces take turns batch by batch, each in the order of its stream, so that one with a
+backlog keeps nobody waiting (protocol 15 #80). A province whose turn fails for a reason of ours (a disk, another
+worker, a damaged folder) is left out of the rest of the run with an alarm. Rows that break a quality rule are not
+looked at here yet: form, types, lengths and counts are (PARTIAL belongs to the ministry's gate).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from hub.catalog import load_catalog
+from hub.errors import HubError
+from hub.keyring import open_keyring
+from hub.registered import codeset_ref, schema_ref
+from hub.settings import Node
+from hub.store import open_store
+from hub.transport import open_server
+from hub.trust.trust_list import Freshness
+from ministry_node.admit import Registered
+from ministry_node.decide import DUPLICATE, REJECTED, Decision
+from ministry_node.decode import Decoder
+from ministry_node.desk import Alarm, Desk, Progress, Random, own_folders, require_ministry
+from ministry_node.turn import Turn
+from ministry_node.verdicts import Bench
+
+__all__ = ["DUPLICATE", "REJECTED", "Alarm", "Decision", "IntakeResult", "run_intake"]
+
+
+def _silent(_step: str, _what: str) -> None:
+    """Nobody is watching."""
+
+
+@dataclass(frozen=True)
+class IntakeResult:
+    """What one run decided, in the order decided; what a person must look at; batches whose files may still come."""
+
+    decisions: tuple[Decision, ...]
+    alarms: tuple[Alarm, ...]
+    waiting: tuple[str, ...] = ()
+
+
+def run_intake(
+    node: Node,
+    *,
+    at: datetime,
+    rng: Random = os.urandom,
+    progress: Progress = _silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> IntakeResult:
+    """Decides everything that lies in the provinces' folders. `at`: time of receipt, aware UTC; `clock` in seconds.
+
+    Raises `UsageError` E1005 on a province's node, what `open_keyring` and the store raise, and the error of our own
+    side when nothing at all could be decided because of it.
+    """
+    with open_bench(node, at=at, rng=rng, progress=progress, clock=clock) as bench:
+        turns = [Turn(bench, party) for party in bench.desk.parties]
+        decisions, failures = _take_turns(bench.desk, turns)
+    alarms = [*_trust_alarms(bench.desk), *(alarm for turn in turns for alarm in turn.alarms)]
+    if failures and not decisions and not alarms:
+        raise failures[0][1]
+    alarms += [Alarm.of(party, error) for party, error in failures]
+    waiting = tuple(batch for turn in turns for batch in turn.waiting)
+    return IntakeResult(tuple(decisions), tuple(alarms), waiting)
+
+
+@contextmanager
+def open_bench(
+    node: Node, *, at: datetime, rng: Random, progress: Progress, clock: Callable[[], float]
+) -> Iterator[Bench]:
+    """Everything a decision needs, opened and closed: store, keys, folders of this run, decoder."""
+    require_ministry(node)
+    catalog = load_catalog()
+    keyring = open_keyring(node, at=at)
+    store = open_store(node.database_url, catalog)
+    try:
+        with own_folders(node, rng) as (copies, plain), Decoder(keyring.trust.limits) as decoder:
+            server = open_server(node.transport_url)
+            desk = Desk(node, store, catalog, server, keyring, at, clock, progress, copies, plain)
+            yield Bench(desk, Registered(schema_ref(catalog), codeset_ref(catalog), catalog), decoder)
+    finally:
+        store.close()
+
+
+def _take_turns(desk: Desk, turns: list[Turn]) -> tuple[list[Decision], list[tuple[str, HubError]]]:
+    decisions: list[Decision] = []
+    failures: list[tuple[str, HubError]] = []
+    line = deque(zip(desk.parties, turns, strict=True))
+    while line:
+        party, turn = line.popleft()
+        desk.progress("intake", f"省 {party}")
+        try:
+            decision = turn.step()
+        except HubError as failure:
+            failures.append((party, failure))
+            continue
+        if decision is not None:
+            decisions.append(decision)
+            line.append((party, turn))
+    return decisions, failures
+
+
+def _trust_alarms(desk: Desk) -> list[Alarm]:
+    """Protocol 10.1: seven days' grace with an alarm, then everything is held."""
+    words = {
+        Freshness.GRACE: ("E_TRUST_EXPIRED", "信任清单已过期，正在宽限期内", "尽快由部级签发新版信任清单"),
+        Freshness.EXPIRED: ("E_TRUST_EXPIRED", "信任清单已过宽限期，批次一律暂停", "由部级签发新版信任清单后重新运行"),
+    }.get(desk.keyring.trust.freshness(desk.at))
+    if words is None:
+        return []
+    code, what, step = words
+    return [Alarm.of(desk.node.party, HubError(code, what, where="trust-list", step=step))]

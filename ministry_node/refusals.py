@@ -1,0 +1,68 @@
+"""What is refused without a receipt: evidence, a leaf, an alarm, and no state (protocol 2.5, 7.3).
+
+Decides where such bytes go. A stream freezes only for a fork, a revoked key or a tenth receipt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hub.audit import Event
+from hub.errors import HubError, RefusedError
+from hub.verdict import rule_of
+from ministry_node import evidence, pickup
+from ministry_node.apply import Case, refuse_without_receipt
+from ministry_node.desk import Alarm, Desk
+from ministry_node.parts import Parts
+
+
+def refuse_signed(desk: Desk, party: str, case: Case, parts: Parts, error: RefusedError, *, freezes: bool) -> Alarm:
+    """Signed, and still nothing we may take: fork, fast-forward, closed or unknown epoch, frozen stream."""
+    if parts.ready:
+        parts.store(desk, party, case.manifest, genuine=False)
+    refuse_without_receipt(desk, party, error.code, where=case.manifest.batch_id, freeze=freezes)
+    return Alarm.of(party, error)
+
+
+def reject(desk: Desk, party: str, error: RefusedError, name: str, copy: Path | None) -> Alarm:
+    """Nobody we trust has signed this, or not for this place. Its parts stay: the true batch may need them."""
+    if copy is not None:
+        evidence.keep_unverified(desk.node, party, copy, name)
+    refuse_without_receipt(desk, party, error.code, where=name, freeze=rule_of(error.code).freezes_stream)
+    if copy is not None:
+        pickup.clear(desk, party, [name])
+    return Alarm.of(party, error)
+
+
+def unannounced(desk: Desk, party: str, ready: pickup.Ready) -> list[Alarm]:
+    """Names no batch of ours uses: files to the evidence, the rest noted."""
+    alarms = [take_stray(desk, party, name) for name in ready.strays]
+    alarms += [irregular(desk, party, name) for name in ready.irregular]
+    if ready.illegal:
+        words = f"上传目录中有 {ready.illegal} 个名称不合交换协议的文件，未读取"
+        step = "联系该省清理；名称不重复显示"
+        alarms.append(Alarm.of(party, HubError("E3404", words, where=f"p{party}", step=step)))
+    return alarms
+
+
+def take_stray(desk: Desk, party: str, name: str) -> Alarm:
+    """Moves an unlisted file to the evidence."""
+    try:
+        copy, _ = pickup.take(desk, party, name, desk.keyring.trust.limits.file_bytes)
+    except HubError as failure:
+        if pickup.is_irregular(failure):
+            return irregular(desk, party, name)
+        return Alarm.of(party, failure)
+    evidence.keep_unverified(desk.node, party, copy, name)
+    error = HubError("E3405", "上传目录中有未列入清单的文件，已留证", where=name, step="联系该省查明是误投还是入侵")
+    refuse_without_receipt(desk, party, error.code, where=name, freeze=False, event=Event.UNEXPECTED_FILE)
+    pickup.clear(desk, party, [name])
+    return Alarm.of(party, error)
+
+
+def irregular(desk: Desk, party: str, name: str) -> Alarm:
+    """A link, FIFO or folder, or a file with several names: never read, left where it is, noted once."""
+    error = HubError("E2407", "拒收：不是普通文件", where=name, step="不读取其内容；请联系该省查明是误投还是入侵")
+    if evidence.note_unreadable(desk.node, party, name, "irregular"):
+        refuse_without_receipt(desk, party, error.code, where=name, freeze=False, event=Event.UNEXPECTED_FILE)
+    return Alarm.of(party, error)

@@ -1,0 +1,1 @@
+"""The province's code location: one round a day as assets, checks and schedules."""

@@ -1,0 +1,84 @@
+"""What publishing works with: node, catalogue, store, keys, time and randomness, opened together and closed together.
+
+Decides what all manifests of one sealing have in common and how its audit records are signed off; a frozen stream seals
+nothing (protocol 7.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from hub.audit import Event, append
+from hub.catalog import Catalog, load_catalog
+from hub.errors import HubError
+from hub.keyring import Keyring, open_keyring
+from hub.registered import codeset_ref, schema_ref
+from hub.settings import FILE, Node
+from hub.store import Reader, Store, Transaction, open_store
+from province_node.sealing import Random, Terms, producer
+from province_node.stream import Standing, last_receipt
+
+ACTOR: Final = "hub"
+Progress = Callable[[str, str], None]
+
+
+def silent(_step: str, _what: str) -> None:
+    """No progress wanted."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One publishing step's tools."""
+
+    node: Node
+    catalog: Catalog
+    store: Store
+    keyring: Keyring
+    at: datetime
+    rng: Random
+    progress: Progress
+
+    def terms(self, reader: Reader, here: Standing, run: int) -> Terms:
+        """What every manifest sealed now says. Raises E3407 when the stream is frozen."""
+        if here.position.frozen is not None:
+            raise HubError(
+                "E3407",
+                f"上行数据流已冻结（{here.position.frozen}），不再封装",
+                where=str(here.position.stream_id),
+                step="按部级通知处置，取得新的期次授权后重试",
+            )
+        return Terms(
+            keyring=self.keyring,
+            schema=schema_ref(self.catalog),
+            codeset=codeset_ref(self.catalog),
+            producer=producer(self.node.party, (self.node.folder / FILE).read_bytes(), run),
+            last_receipt=last_receipt(reader, here.position.stream_id),
+            created=self.at,
+        )
+
+    def note(self, transaction: Transaction, event: Event, subject: str, detail: Mapping[str, str | int]) -> None:
+        """An audit record in the transaction of what it records."""
+        append(
+            transaction.connection,
+            event,
+            ts=self.at,
+            node=self.node.party,
+            actor=ACTOR,
+            object=subject,
+            detail=detail,
+        )
+
+
+@contextmanager
+def open_desk(node: Node, at: datetime, rng: Random, progress: Progress) -> Iterator[Desk]:
+    """Opens store and keyring; raises what they raise."""
+    catalog = load_catalog()
+    store = open_store(node.database_url, catalog)
+    try:
+        yield Desk(node, catalog, store, open_keyring(node, at=at), at, rng, progress)
+    finally:
+        store.close()

@@ -26,15 +26,19 @@ from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import CHANGE_SET
 from province_node import ledger
 from province_node.changeset import Settlement, counted, open_settlement
+from province_node.desk import Desk, Progress, open_desk, silent
 from province_node.exclusive import exchange_step
 from province_node.ledger import Movement
 from province_node.sealing import (
     Plan,
     Random,
+    SealedBatch,
     Terms,
+    after,
     encrypting,
     plan_batches,
     sign_batches,
+    summary,
     sweep,
 )
 from province_node.stream import Standing, main_stream, move, standing

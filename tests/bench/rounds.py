@@ -37,7 +37,7 @@ def main(folder: str, today: str, full: str) -> None:
         "hops": hops,
         "rows": done.round.settled.changes.counts.rows,
         "bytes": sum(b.bytes for b in batches),
-        "verdicts": [d.verdict.value for i in done.intakes for d in i.decisions],
+        "verdicts": [str(d.verdict) for i in done.intakes for d in i.decisions],
         "peak_mb": max(usage) / 1024,
     }
     print(json.dumps(report))  # noqa: T201 - the process's answer

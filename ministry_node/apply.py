@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -34,7 +35,7 @@ from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
 from ministry_node.receipts import Issued
 
-Files = Iterable[tuple[FileEntry, Path]]
+Files = Generator[tuple[FileEntry, Path], None, None]
 _TRIES: Final = 3
 _UNKNOWN_COMMIT: Final = "E3112"
 _FILE_NAMES: Final = 255
@@ -98,7 +99,7 @@ def _once(desk: Desk, case: Case, ruling: Ruling, files: Callable[[], Files] | N
         counts = ReceiptCounts()
         if ruling.verdict is Verdict.APPLIED:
             check_watermark(manifest.watermark, previous_hi=hi, rows=manifest.rows.total, where=manifest.batch_id)
-            counts = _rows(desk, tx, manifest, files() if files else ())
+            counts = _all_rows(desk, tx, manifest, files)
             _lineage(tx.connection, manifest)
             hi = manifest.watermark.hi
         leaf = _audit(tx.connection, desk, manifest, ruling, counts)
@@ -123,7 +124,14 @@ def _locked(connection: sa.Connection, case: Case) -> position.Standing:
     return found
 
 
-def _rows(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> ReceiptCounts:
+def _all_rows(desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], Files] | None) -> ReceiptCounts:
+    if files is None:
+        return ReceiptCounts()
+    with closing(files()) as found:  # a part opened ahead is finished before its plaintext is deleted
+        return _rows(desk, tx, manifest, found)
+
+
+def _rows(desk: Desk, tx: Transaction, manifest: Manifest, files: Iterable[tuple[FileEntry, Path]]) -> ReceiptCounts:
     """Applies the files in the manifest's order, runs of one entity in one merge."""
     total = ApplyCounts()
     batch, party = manifest.batch_id, manifest.stream_id.party
@@ -136,7 +144,7 @@ def _rows(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> Rece
     return counted(total)
 
 
-def _told(desk: Desk, batch: str, run: Files) -> Iterator[Path]:
+def _told(desk: Desk, batch: str, run: Iterable[tuple[FileEntry, Path]]) -> Iterator[Path]:
     for entry, path in run:
         desk.progress("intake", f"{batch}　{entry.entity}　{entry.rows.total:,} 行")
         yield path

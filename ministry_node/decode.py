@@ -16,7 +16,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -137,7 +137,7 @@ class Decoder:
             if _read_line(self._child, _START_SECONDS) != b"ready\n":
                 self._stop()
                 raise HubError(
-                    "E3401",
+                    "E3411",
                     "解码进程启动失败",
                     where="ministry_node",
                     step="核对 Python 环境与内存后重新运行；批次未动",
@@ -168,7 +168,7 @@ def verified_files(
     key: tuple[PrivateKey, x509.Certificate],
     certs: Sequence[x509.Certificate],
     decoder: Decoder,
-) -> Iterator[tuple[FileEntry, Path]]:
+) -> Generator[tuple[FileEntry, Path], None, None]:
     """Each part of a batch as a checked plaintext file in `folder`, in the manifest's order.
 
     The next part is opened and checked while the caller works on the one it was given. Raises RefusedError with a

@@ -1,12 +1,12 @@
 """Reads one Parquet file nobody has decoded before, in a process of its own (protocol 11.3).
 
 Decides whether a file has exactly the expected columns and stays within the limits, and counts its rows per
-operation. Runs as `python -I decoder.py <bytes of memory>`: no import of ours, no environment, no file written, a memory
-limit set by the kernel. Footer sizes are never believed: what counts is what was decoded.
+operation. Runs as `python -I decoder.py <bytes of memory>`: no import of ours, no environment, no file written, a
+memory limit set by the kernel. Footer sizes are never believed: what counts is what was decoded.
 
-A request is one JSON line on stdin (`path`, `schema` as Arrow IPC in base64, `widths` per column, `limits`, `size`), the
-answer one JSON line on stdout: `{"rows": [I, U, D]}` or `{"fault": code, "why": word, "n": number}`. No value and no name
-of the file ever stands in an answer.
+A request is one JSON line on stdin (`path`, `schema` as Arrow IPC in base64, `widths` per column, `limits`, `size`),
+the answer one JSON line on stdout: `{"rows": [I, U, D]}` or `{"fault": code, "why": word, "n": number}`. No value and
+no name of the file ever stands in an answer.
 """
 
 from __future__ import annotations

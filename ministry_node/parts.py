@@ -57,7 +57,7 @@ def reopen(desk: Desk, stream_id: StreamId, earlier: tuple[receipts.Issued, ...]
     """A batch we keep and have answered, from the evidence, verified again as of when it arrived.
 
     The case stands at NEW. RefusedError when its signature counts no more (key revoked since before it came),
-    HubError E3402 when the evidence is not what we signed for.
+    HubError E3412 when the evidence is not what we signed for.
     """
     last = earlier[-1].receipt
     folder = evidence.batch_folder(desk.node, stream_id, evidence.seq_of(last.batch_id))
@@ -80,5 +80,5 @@ def reopen(desk: Desk, stream_id: StreamId, earlier: tuple[receipts.Issued, ...]
 
 def _lost(name: str) -> HubError:
     return HubError(
-        "E3402", "存档中的文件缺失或与回执不符", where=name, step="停止该数据流并从备份恢复存档；不得手工补文件"
+        "E3412", "存档中的文件缺失或与回执不符", where=name, step="停止该数据流并从备份恢复存档；不得手工补文件"
     )

@@ -110,7 +110,7 @@ def move(connection: sa.Connection, manifest: Manifest, digest: str, *, hi: int 
 
 
 def freeze(connection: sa.Connection, desk: Desk, party: str, code: str, *, where: str) -> bool:
-    """Nothing is accepted until an epoch grant (protocol 7.1); False when there is no stream or it is frozen already."""
+    """Nothing is accepted until an epoch grant (protocol 7.1); False when there is no stream or it is frozen."""
     before = standing(connection, party, lock=True)
     if before is None or before.stream.frozen is not None:
         return False

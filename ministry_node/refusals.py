@@ -41,7 +41,7 @@ def unannounced(desk: Desk, party: str, ready: pickup.Ready) -> list[Alarm]:
     if ready.illegal:
         words = f"上传目录中有 {ready.illegal} 个名称不合交换协议的文件，未读取"
         step = "联系该省清理；名称不重复显示"
-        alarms.append(Alarm.of(party, HubError("E3404", words, where=f"p{party}", step=step)))
+        alarms.append(Alarm.of(party, HubError("E3414", words, where=f"p{party}", step=step)))
     return alarms
 
 
@@ -54,7 +54,7 @@ def take_stray(desk: Desk, party: str, name: str) -> Alarm:
             return irregular(desk, party, name)
         return Alarm.of(party, failure)
     evidence.keep_unverified(desk.node, party, copy, name)
-    error = HubError("E3405", "上传目录中有未列入清单的文件，已留证", where=name, step="联系该省查明是误投还是入侵")
+    error = HubError("E3415", "上传目录中有未列入清单的文件，已留证", where=name, step="联系该省查明是误投还是入侵")
     refuse_without_receipt(desk, party, error.code, where=name, freeze=False, event=Event.UNEXPECTED_FILE)
     pickup.clear(desk, party, [name])
     return Alarm.of(party, error)

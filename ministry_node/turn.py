@@ -124,7 +124,7 @@ class Turn:
             except Overtaken:
                 continue
         step = "等另一接收任务结束后重新运行"
-        raise HubError("E3403", "批次多次被并行任务抢先处理", where=case.manifest.batch_id, step=step)
+        raise HubError("E3413", "批次多次被并行任务抢先处理", where=case.manifest.batch_id, step=step)
 
     def _place(self, case: Case, *, parked: bool) -> tuple[Case, Place]:
         manifest = case.manifest
@@ -180,6 +180,8 @@ class Turn:
         batch = case.manifest.batch_id
         if ruling.verdict is Verdict.VOID and self._root is None:
             self._root = (ruling.cascade_of or batch, ruling.code or "E_WATERMARK")
+        elif ruling.verdict is Verdict.APPLIED:
+            self._root = None  # rebuilt: what follows joins this batch, not the voided one
         receipts.publish(self._desk, self._party, issued)
         self._clean(case, parts)
         if ruling.error is not None and ruling.verdict is not Verdict.RECEIVED:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hub.batch.content import check_watermark
 from hub.batch.sequence import Sequence
-from hub.errors import HubError, RefusedError
+from hub.errors import HubError, InputError, RefusedError
 from hub.trust.trust_list import Freshness
 from hub.verdict import CODES, Verdict, refused
 from ministry_node import pickup, position
@@ -74,16 +74,16 @@ def conclude(
             parts.store(desk, manifest.stream_id.party, manifest)
             return Concluded(ruling, settle(desk, case, ruling))
         terms = Terms((), ()) if case.sequence is Sequence.GAP else _sealed(bench, case)
-    except RefusedError as fault:
+    except RefusedError as stated:
         parts.store(desk, manifest.stream_id.party, manifest)
-        return _answer(desk, case, fault, declared=True)
+        return _answer(desk, case, stated, declared=True)
     if lacking := parts.missing(manifest):
         if pickup.waits(desk, manifest.batch_id):
             return None
         parts.store(desk, manifest.stream_id.party, manifest)
         return _answer(desk, case, refused("E_FILE_MISSING", f"缺少 {len(lacking)} 个文件", where=lacking[0]))
-    if (fault := parts.store(desk, manifest.stream_id.party, manifest)) is not None:
-        return _answer(desk, case, fault)
+    if (spoiled := parts.store(desk, manifest.stream_id.party, manifest)) is not None:
+        return _answer(desk, case, spoiled)
     if case.sequence is Sequence.GAP:
         early = refused("E_SEQ_GAP", f"等待序号 {waiting_for}", where=manifest.batch_id)
         ruling = Ruling(Verdict.RECEIVED, early, waiting_for=waiting_for)
@@ -132,7 +132,7 @@ def _next_in_line(
         except RefusedError as fault:
             return _answer(desk, case, fault)
         except HubError as failure:
-            if failure.code != _VALUE_DOES_NOT_FIT:
+            if not isinstance(failure, InputError) or failure.code != _VALUE_DOES_NOT_FIT:
                 raise
             return _answer(desk, case, of_rows(failure, manifest.batch_id))
 

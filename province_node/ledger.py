@@ -208,6 +208,20 @@ def _conflicts(con: duckdb.DuckDBPyConnection, path: Path, last: int) -> Iterato
     yield from con.sql(query, params=[str(path)]).to_arrow_reader(BLOCK_ROWS)
 
 
+def write_key_changes(transaction: Transaction, settlement: Settlement) -> int:
+    """Records that took a new natural key under their old record number (ruling 19); returns how many."""
+    path = settlement.folder / "_key_change.parquet"
+    if not path.is_file():
+        return 0
+    with _scratch() as con:
+        query = (
+            f"SELECT entity, pk, {settlement.changes.number} AS cs_no, left(old_key, 255) AS old_key, "
+            "left(new_key, 255) AS new_key FROM read_parquet(?) "
+            "QUALIFY row_number() OVER (PARTITION BY entity, pk ORDER BY new_key) = 1"
+        )
+        return transaction.ingest("key_change", con.sql(query, params=[str(path)]).to_arrow_reader(BLOCK_ROWS))
+
+
 @contextmanager
 def _scratch() -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB that reads a round's own Parquet files."""

@@ -42,6 +42,7 @@ from province_node.sealing import (
     sweep,
 )
 from province_node.stream import Standing, main_stream, move, standing
+from province_node.supersede import supersede_void
 
 _CODE: Final = re.compile(r"\[(E\w+)\]")
 
@@ -76,8 +77,9 @@ def publish(node: Node, number: int, *, at: datetime, rng: Random, progress: Pro
 def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress = silent) -> tuple[Published, ...]:
     """Publishes, in order, every change set that the settling state counted and the ledger lacks (protocol 6.4).
 
-    This is both the normal step after a round and the recovery after a crash between state and store. Raises as
-    `publish`; `VerificationError` E3404 when the store knows change sets the state never counted.
+    This is both the normal step after a round and the recovery after a crash between state and store; batches that came
+    back VOID are sealed anew before (`supersede`). Raises as `publish`; `VerificationError` E3404 when the store knows
+    change sets the state never counted; E3409 as `supersede_void`.
     """
     with exchange_step(node), open_desk(node, at, rng, progress) as desk:
         known, last = _ledger_last(desk), counted(node)
@@ -86,8 +88,9 @@ def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress
                 "E3404",
                 f"省级库已有第 {known} 个变更集，结算状态只到第 {last} 个",
                 where=node.state.name,
-                step="结算状态已丢失或被还原：从备份恢复与省级库同一时点的结算状态后重试",
+                step="结算状态已丢失或落后：将该文件改名保留，运行 hub sync rebuild 由省级库重建，再运行 hub sync run",
             )
+        supersede_void(desk)
         return tuple(_publish(desk, number) for number in range(known + 1, last + 1))
 
 
@@ -153,6 +156,7 @@ def _seal_and_store(
         ledger.write_run(transaction, settlement, party, here.hi + 1, desk.at)
         quarantined, findings = ledger.write_issues(transaction, settlement)
         conflicts = ledger.write_conflicts(transaction, settlement)
+        ledger.write_key_changes(transaction, settlement)
         desk.progress("publish", "加密与签名")
         batches = sign_batches(here.position, plans, encrypted(), terms)
         ledger.write_lineage(transaction, settlement, party, batches)

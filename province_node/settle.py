@@ -54,7 +54,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Round:
-    """What a round did. `number` is the change set (0 when nothing changed); counts only, no values."""
+    """What a round did. `number` is the change set (every round has one, an empty one too); counts only."""
 
     number: int
     run: int

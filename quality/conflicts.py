@@ -10,7 +10,7 @@ import duckdb
 
 from hub.catalog import Catalog, Entity, Field, SourceTable
 from quality.expressions import FULL_WIDTH, HALF_WIDTH, ident, text
-from quality.gate import natural_key
+from quality.keys import natural_key
 from quality.survivorship import Round
 
 DECIDED = "已由权威源定值"

@@ -18,7 +18,7 @@ import pyarrow as pa
 from hub.catalog import Catalog, Entity, Field, SourceColumn, SourceTable
 from hub.changes import arrow_type
 from quality.expressions import any_of, ident, key_text, text
-from quality.normalise import clean, convert, empty_to_null
+from quality.normalise import clean, convert, empty_to_null, fold_label, label_key
 from quality.rules import hard_rules, soft_rules
 
 # Text columns every contribution carries after its payload.
@@ -73,10 +73,10 @@ def load_lookups(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
             # Upper levels of a hierarchical table share names with their leaves: the longest code is the leaf.
             if name not in seen or len(code) > len(seen[name]):
                 seen[name] = code
-        rows.update({(table.name, name): code for name, code in seen.items()})
-        rows.update({(table.name, code): code for code in table.codes if (table.name, code) not in rows})
+        rows.update({(table.name, fold_label(name)): code for name, code in seen.items()})
+        rows.update({(table.name, fold_label(c)): c for c in table.codes if (table.name, fold_label(c)) not in rows})
     for table_name, labels in codes.labels.items():
-        rows.update({(table_name, label): code for label, code in labels.items()})
+        rows.update({(table_name, fold_label(label)): code for label, code in labels.items()})
     _load(con, "label_code", tbl=[t for t, _ in rows], label=[n for _, n in rows], code=list(rows.values()))
     majors = list(codes.majors.items())
     _load(
@@ -116,7 +116,9 @@ class Projection:
         """
         names = list(marks)
         first = [f"{v} AS {n}" for n, v in marks.items()]
-        layer = self._layer(raw, first, {f.name: clean(ident(r), f) for r, _, f in self.columns})
+        layer = self._layer(
+            raw, first, {f.name: clean(ident(r), f, label=form == "label") for r, form, f in self.columns}
+        )
         for step in (empty_to_null, convert):
             layer = self._layer(layer, names, {f.name: step(ident("v_" + f.name), f) for _, _, f in self.columns})
         layer = self._coded(layer, names)
@@ -131,7 +133,8 @@ class Projection:
             table = self.catalog.codes.tables.get(field.code) if field.code else None
             if form == "label" and table is not None and (table.codes or field.code in self.catalog.codes.labels):
                 joins.append(
-                    f"LEFT JOIN (SELECT label, code FROM label_code WHERE tbl = {text(table.name)}) t{i} ON t{i}.label = {own}"
+                    f"LEFT JOIN (SELECT label, code FROM label_code WHERE tbl = {text(table.name)}) t{i} "
+                    f"ON t{i}.label = {label_key(own)}"
                 )
                 values[field.name] = f"t{i}.code"
                 if field.code == "XSLY" and "HKXZM" in self.carried:
@@ -151,9 +154,9 @@ class Projection:
 
     def _typed(self, layer: str, names: Sequence[str]) -> str:
         """Numbers become numbers; a number that is none is noted; 999 numbers change their type (YX19, ruling 12)."""
-        items, malformed = [], []
+        items, malformed, overflow = [], [], []
         temporary = "regexp_full_match(v_SFZJH, '999[0-9]{15}') AND coalesce(v_SFZJLXM, '1') = '1'"
-        has_id = {"SFZJH", "SFZJLXM"} <= self.carried
+        has_id = self.entity.name == "xs" and {"SFZJH", "SFZJLXM"} <= self.carried
         for field in self.entity.fields:
             own = ident("v_" + field.name)
             if field.name not in self.carried:
@@ -161,7 +164,12 @@ class Projection:
             elif field.type == "N":
                 items.append(f"try_cast({own} AS {sql_type(field)}) AS {ident(field.name)}")
                 malformed.append(
-                    f"CASE WHEN {own} IS NOT NULL AND try_cast({own} AS {sql_type(field)}) IS NULL THEN {text(field.name)} END"
+                    f"CASE WHEN {own} IS NOT NULL AND try_cast({own} AS DOUBLE) IS NULL THEN {text(field.name)} END"
+                )
+                overflow.append(
+                    f"CASE WHEN try_cast({own} AS DOUBLE) IS NOT NULL AND (try_cast({own} AS {sql_type(field)}) IS NULL "
+                    f"OR abs(try_cast({own} AS DOUBLE) - try_cast({own} AS {sql_type(field)})::DOUBLE) > 1e-6) "
+                    f"THEN {text(field.name)} END"
                 )
             elif field.name == "SFZJLXM" and has_id:
                 items.append(f"CASE WHEN {temporary} THEN 'Z' ELSE {own} END AS {ident(field.name)}")
@@ -169,7 +177,7 @@ class Projection:
                 items.append(f"{own} AS {ident(field.name)}")
         flag = temporary if has_id else "FALSE"
         return (
-            f"SELECT {', '.join([*items, *names])}, _unknown, {any_of(malformed)} AS _malformed, "
+            f"SELECT {', '.join([*items, *names])}, _unknown, {any_of(malformed)} AS _malformed, {any_of(overflow)} AS _overflow, "
             f"{flag} AS _temporary FROM ({layer})"
         )
 

@@ -109,9 +109,9 @@ def enrolments(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: 
     )
     if has_golden:
         changes += (
-            " UNION SELECT g.GRBSM, g.YDLBM, g.YDRQ FROM g_xs_yd g WHERE NOT EXISTS (SELECT 1 FROM k_xs_yd k "
-            "WHERE k.GRBSM = g.GRBSM AND k.YDLBM = g.YDLBM AND k.YDRQ = g.YDRQ)"
-            " AND g.GRBSM IN (SELECT GRBSM FROM s_xs_xj)"
+            " UNION SELECT g.GRBSM, g.YDLBM, g.YDRQ FROM g_xs_yd g WHERE EXISTS (SELECT 1 FROM k_xs_yd k "
+            "WHERE k.GRBSM = g.GRBSM AND k.YDLBM = g.YDLBM AND k.YDRQ = g.YDRQ AND k._state <> '0') "
+            "AND g.GRBSM IN (SELECT GRBSM FROM s_xs_xj)"
         )
     refuse_settled(
         con,

@@ -15,6 +15,7 @@ import duckdb
 
 from hub.catalog import Catalog, Entity, SourceTable
 from quality.expressions import ident, key_text, text
+from quality.keys import NEVER_FOUNDED_BY_SCHOOLS, natural_key, school
 from quality.survivorship import Round
 
 NOT_IN_STORE = "主记录未入库"
@@ -33,15 +34,6 @@ def begin_issues(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute("CREATE OR REPLACE TEMP TABLE gap (entity VARCHAR, field VARCHAR, missing BIGINT)")
     con.execute("CREATE OR REPLACE TEMP TABLE excluded_local (entity VARCHAR, _ext INTEGER, _line BIGINT)")
-
-
-def natural_key(entity: Entity, prefix: str = "") -> str:
-    """SQL of the natural key as a person reads it: parts joined by `|`."""
-    return " || '|' || ".join(f"coalesce({prefix}{ident(k)}::VARCHAR, '')" for k in entity.key)
-
-
-def school(entity: Entity, prefix: str = "") -> str:
-    return f"{prefix}XXDM" if "XXDM" in entity.by_name else "NULL::VARCHAR"
 
 
 def open_entity(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None) -> None:
@@ -80,6 +72,31 @@ def refuse_contributions(
         f"h.rule, h.field, h.reason, {text(severity)}, {text(source)}, {text(state)} FROM hit h JOIN k_{entity.name} k ON k.rid = h.rid"
     )
     con.execute(f"INSERT INTO x_{entity.name} SELECT DISTINCT rid, {text(outcome)} FROM hit")
+
+
+def refuse_local(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None) -> None:
+    """Supplement rows that would found a record but are bad in themselves are quarantined (rulings 9, 15).
+
+    Where the platform has the record, a bad supplement value is left out and noted; nobody's row falls for it.
+    """
+    head = f"{text(entity.name)}, m._ext, m._line, {natural_key(entity, 'm.')}, m._school"
+    hits = f"SELECT m.*, unnest(m._bad) AS hit FROM m_{entity.name} m WHERE m._bad IS NOT NULL"
+    founding = "FALSE"
+    if entity.name not in NEVER_FOUNDED_BY_SCHOOLS:
+        known = " AND ".join(f"c.{ident(k)} = m.{ident(k)}" for k in entity.key)
+        founding = "TRUE" if table is None else f"NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {known})"
+    con.execute(
+        f"INSERT INTO issue SELECT {head}, split_part(hit, ':', 1), split_part(hit, ':', 2), '', '错误', 'L', '隔离' "
+        f"FROM ({hits}) m WHERE {founding}"
+    )
+    con.execute(
+        f"INSERT INTO issue SELECT {head}, split_part(hit, ':', 1), split_part(hit, ':', 2), '补录值无效，未采用', '警告', 'L', "
+        f"'提示' FROM ({hits}) m WHERE NOT ({founding}) AND NOT starts_with(hit, 'WZ01')"
+    )
+    con.execute(
+        f"INSERT INTO excluded_local SELECT DISTINCT {text(entity.name)}, m._ext, m._line FROM m_{entity.name} m "
+        f"WHERE m._bad IS NOT NULL AND {founding}"
+    )
 
 
 def refuse_settled(con: duckdb.DuckDBPyConnection, entity: Entity, hits: str, *, held: bool = False) -> int:
@@ -211,20 +228,19 @@ def complete(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity, tabl
     for field in entity.fields:
         if field.required != "M":
             continue
-        owner = round_.catalog.registry.owners[entity.name, field.name].order[0]
+        order = round_.catalog.registry.owners[entity.name, field.name].order
+        owner = order[0]
         empty = f"{ident(field.name)} IS NULL"
         carried = table is not None and field.name in table.column_names
         if owner == "D" or field.name in entity.key:
             continue
+        if "L" in order:  # a school that founds a record owns these itself
+            checks.append(("WZ01", field.name, f"_src = 'L' AND {empty}", f"{field.cn}为空"))
         if owner == "L" or not carried:
             gaps.append((field.name, empty))
         elif field.name not in covered:
             checks.append(("WZ01", field.name, f"_src = {letter} AND {empty}", f"{field.cn}为空"))
-    parts = [
-        f"SELECT pk, {text(r)} AS rule, {text(f)} AS field, {text(why)} AS reason FROM s_{entity.name} WHERE {c}"
-        for r, f, c, why in checks
-    ]
-    if parts:
+    if checks:
         _refuse_incomplete(con, entity, checks)
     if gaps:
         counts = ", ".join(f"count(*) FILTER (WHERE {c})" for _, c in gaps)

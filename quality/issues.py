@@ -15,7 +15,7 @@ import duckdb
 
 from hub.catalog import Catalog
 from quality.expressions import text
-from quality.gate import natural_key, school
+from quality.keys import natural_key, school
 
 SOURCES = "CASE _src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE _src END"
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from hub.catalog import Entity, Field, SourceColumn
 from quality.expressions import FULL_SIGNS, FULL_WIDTH, HALF_SIGNS, HALF_WIDTH, ident, text, texts
 
-PLACEHOLDERS = ("NULL", "-", "/", "空", "无")
+PLACEHOLDERS = ("NULL", "-", "/", "－", "／", "空", "无")
 NONE_IS_VALUE = frozenset({"XWJXD", "CHCQJ"})
 DOTS = ".•‧・．∙"
 IDEOGRAPHIC_SPACE = "\u3000"
@@ -25,6 +25,30 @@ COMPACT = frozenset(
     {"id_number", "student_number", "code", "date", "month", "year", "school_year", "phone", "school", "school_ref",
      "division", "division_history", "major", "major_2021", "uscc", "number"}
 )  # fmt: skip
+IDENTIFIERS = frozenset(
+    [
+        "XH",
+        "GH",
+        "BH",
+        "ZYBH",
+        "JGH",
+        "LSSJJGH",
+        "LSXQH",
+        "XQDM",
+        "KSJGH",
+        "BZRGH",
+        "SZZYBH",
+        "FZRH",
+        "XQFZRH",
+        "XZGH",
+        "BYZSH",
+        "KSH",
+        "ZKZH",
+        "YHKH",
+        "YBH",
+        "XBH",
+    ]
+)
 UPPER = frozenset({"id_number", "student_number", "code", "school", "school_ref", "uscc"})
 DIRT_KINDS = {
     "full_width": "全角字符",
@@ -36,9 +60,9 @@ DIRT_KINDS = {
 }
 
 
-def clean(raw: str, field: Field) -> str:
+def clean(raw: str, field: Field, *, label: bool = False) -> str:
     """SQL of the canonical text of `raw` (itself SQL), before label → code and before type conversion."""
-    compact = field.kind in COMPACT
+    compact = is_compact(field) and not label
     wide, narrow = (FULL_WIDTH + FULL_SIGNS, HALF_WIDTH + HALF_SIGNS) if compact else (FULL_WIDTH, HALF_WIDTH)
     value = f"trim(translate({raw}, {text(wide + IDEOGRAPHIC_SPACE)}, {text(narrow + ' ')}))"
     suspect = f"{CLASS_OF_WIDE}{IDEOGRAPHIC_SPACE}"
@@ -53,7 +77,23 @@ def clean(raw: str, field: Field) -> str:
     value = f"CASE WHEN regexp_matches({raw}, {text(f'[{suspect}]')}) THEN {value} ELSE {plain} END"
     if field.kind != "name":
         value = f"CASE WHEN strlen({raw}) = length({raw}) THEN {plain} ELSE {value} END"
-    return f"upper({value})" if field.kind in UPPER else value
+    return f"upper({value})" if field.kind in UPPER and not label else value
+
+
+def is_compact(field: Field) -> bool:
+    """True for ASCII by definition: codes, dates, numbers, and the identifiers schools give themselves."""
+    return field.kind in COMPACT or field.name in IDENTIFIERS
+
+
+def label_key(value: str) -> str:
+    """SQL under which a label is looked up: brackets, blanks and case do not tell labels apart."""
+    folded = f"upper(replace(translate({value}, {text(FULL_SIGNS)}, {text(HALF_SIGNS)}), ' ', ''))"
+    return f"CASE WHEN regexp_matches({value}, {text(f'[{FULL_SIGNS} a-z]')}) THEN {folded} ELSE {value} END"
+
+
+def fold_label(label: str) -> str:
+    """The same in Python, for the lookup tables."""
+    return label.translate(str.maketrans(FULL_SIGNS, HALF_SIGNS)).replace(" ", "").upper()
 
 
 def empty_to_null(value: str, field: Field) -> str:
@@ -88,7 +128,7 @@ def dirt_counts(columns: Sequence[tuple[SourceColumn, Field]]) -> list[tuple[str
         raw = ident(column.name)
         wide = f"strlen({raw}) <> length({raw}) AND regexp_matches({raw}, '[０-９Ａ-Ｚａ-ｚ]')"
         blank = f"{raw} <> trim({raw})"
-        if field.kind == "name" or field.kind in COMPACT:
+        if field.kind == "name" or is_compact(field):
             blank = f"({blank} OR contains({raw}, ' ') OR contains({raw}, '　'))"
         else:
             blank = f"({blank} OR starts_with({raw}, '　') OR ends_with({raw}, '　'))"

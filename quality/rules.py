@@ -59,6 +59,7 @@ def _field_rules(catalog: Catalog, field: Field, label: bool) -> list[RowRule]:
         rules.append(RowRule("YX14", field.name, f"{name} IS NOT NULL AND NOT {form}"))
     if field.type == "N":
         rules.append(RowRule("YX14", field.name, f"list_contains(_malformed, {text(field.name)})"))
+        rules.append(RowRule("YX18", field.name, f"list_contains(_overflow, {text(field.name)})"))
     elif field.length and field.type == "C" and not is_open(catalog, field):
         rules.append(RowRule("YX18", field.name, f"length({name}) > {field.length}"))
     return rules
@@ -117,7 +118,7 @@ def _identity_rules(names: Set[str]) -> list[RowRule]:
         rules.append(RowRule("YZ01", "CSRQ", f"{card} AND {WELL_FORMED_ID} AND CSRQ <> {born}"))
     if "XBM" in names:
         odd = "CASE WHEN ascii(substr(SFZJH, 17, 1)) % 2 = 1 THEN '1' ELSE '2' END"
-        rules.append(RowRule("YZ02", "XBM", f"{card} AND {WELL_FORMED_ID} AND XBM IN ('1', '2') AND XBM <> {odd}"))
+        rules.append(RowRule("YZ02", "XBM", f"{card} AND {WELL_FORMED_ID} AND XBM <> {odd}"))
     return rules
 
 
@@ -161,7 +162,8 @@ def soft_rules(catalog: Catalog, entity: Entity, present: Sequence[Field], label
     if {"SFZJLXM", "SFZJH"} <= names and entity.name in ("xs", "jzg"):
         known = "try_cast(substr(SFZJH, 1, 6) AS division) IS NOT NULL"
         rules.append(RowRule("YX03", "SFZJH", f"SFZJLXM = '1' AND {WELL_FORMED_ID} AND NOT {known}"))
-        rules.append(RowRule("YX19", "SFZJH", "_temporary"))
+        if entity.name == "xs":
+            rules.append(RowRule("YX19", "SFZJH", "_temporary"))
     if entity.name == "xs":
         rules += _student_notes()
     return rules

@@ -19,7 +19,7 @@ from quality import conflicts, cross, gate, outcome, scope
 from quality.changed import scalar
 from quality.derive import derive_rows, derive_totals
 from quality.expressions import ident, key_text, record_number, text
-from quality.gate import natural_key
+from quality.keys import natural_key
 from quality.matching import STUDENT, find_aliases, match_locals
 from quality.survivorship import Round, settle_entity
 
@@ -142,6 +142,8 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     gate.open_entity(con, entity, table)
     if table is not None:
         gate.same_key(con, entity, table, has_golden=round_.has_golden)
+    if entity.name in round_.has_local:
+        gate.refuse_local(con, entity, table)
     settle_entity(con, round_, entity)
     derive_rows(con, entity)
     gate.complete(con, round_, entity, table)

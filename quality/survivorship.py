@@ -15,6 +15,7 @@ import duckdb
 from hub.catalog import Catalog, Entity, Field, SourceTable
 from quality.contributions import sql_type
 from quality.expressions import ident, key_text, record_number, text
+from quality.keys import NEVER_FOUNDED_BY_SCHOOLS
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def _spine(round_: Round, entity: Entity, table: SourceTable | None, local: bool
     if table is not None:
         letter = round_.catalog.systems[table.system].letter
         parts.append(f"SELECT {columns}, _ext, _line, {text(letter)} AS _src FROM open_{entity.name}")
-    # A student is founded by S1 alone: a supplement never makes a student number or a status (ruling 9, MODEL §6).
-    if local and entity.name not in ("xs", "xs_xj", "xx"):
+    if local and entity.name not in NEVER_FOUNDED_BY_SCHOOLS:
         known = " AND ".join(f"c.{ident(k)} = m.{ident(k)}" for k in entity.key)
         complete = " AND ".join(f"m.{ident(k)} IS NOT NULL" for k in entity.key)
         absent = "TRUE" if table is None else f"NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {known})"

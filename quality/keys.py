@@ -1,0 +1,22 @@
+"""How a record is named to people: its natural key as one text, its school, and who may found it.
+
+Natural keys hold personal data; they stay in the store's private columns and never reach logs or errors.
+"""
+
+from __future__ import annotations
+
+from hub.catalog import Entity
+from quality.expressions import ident
+
+# Founded by their platform alone: a supplement never makes a school, a student number or a status (ruling 9, MODEL §6).
+NEVER_FOUNDED_BY_SCHOOLS = ("xs", "xs_xj", "xx")
+
+
+def natural_key(entity: Entity, prefix: str = "") -> str:
+    """SQL of the natural key as a person reads it: parts joined by `|`."""
+    return " || '|' || ".join(f"coalesce({prefix}{ident(k)}::VARCHAR, '')" for k in entity.key)
+
+
+def school(entity: Entity, prefix: str = "") -> str:
+    """SQL of the record's school code, NULL where the entity carries none."""
+    return f"{prefix}XXDM" if "XXDM" in entity.by_name else "NULL::VARCHAR"

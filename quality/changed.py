@@ -161,7 +161,7 @@ def ingest_local(
     # A family member's number stands in every row of a template; it says nothing by itself.
     present = " OR ".join(f"coalesce(trim({ident(raw)}), '') <> ''" for raw, n in columns.items() if n != "CYXH")
     source = f"SELECT * FROM read_parquet({text(file)}) WHERE {present}"
-    select = Projection(catalog, entity, fields).sql(source, marks)
+    select = Projection(catalog, entity, fields, of_school=True).sql(source, marks)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT *, {'TRUE' if reviewed else 'FALSE'} AS _reviewed FROM ({select})"
     )

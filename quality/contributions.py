@@ -100,9 +100,14 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, /, **columns: list[str]) -
 class Projection:
     """The layered SELECT that turns raw rows of one layout into contributions of one entity."""
 
-    def __init__(self, catalog: Catalog, entity: Entity, columns: Sequence[tuple[str, str, Field]]) -> None:
-        """`columns`: (raw column name, form, field) of every column that feeds the entity."""
-        self.catalog, self.entity, self.columns = catalog, entity, columns
+    def __init__(
+        self, catalog: Catalog, entity: Entity, columns: Sequence[tuple[str, str, Field]], *, of_school: bool = False
+    ) -> None:
+        """`columns`: (raw column name, form, field) of every column that feeds the entity.
+
+        `of_school`: rows of one school's file, whose code stands for an empty 学校标识码 (ruling 9).
+        """
+        self.catalog, self.entity, self.columns, self.of_school = catalog, entity, columns, of_school
         self.carried = {field.name for _, _, field in columns}
 
     def _layer(self, source: str, marks: Sequence[str], values: Mapping[str, str]) -> str:
@@ -186,6 +191,8 @@ class Projection:
         present = [f for f in self.entity.fields if f.name in self.carried]
         labels = {f.name for _, form, f in self.columns if form == "label"}
         hard = hard_rules(self.catalog, self.entity, present, labels)
+        if self.of_school:
+            hard = [h for h in hard if (h.rule, h.field) != ("WZ01", "XXDM")]
         soft = soft_rules(self.catalog, self.entity, present, labels)
         payload = ", ".join(ident(f.name) for f in self.entity.fields)
         return (

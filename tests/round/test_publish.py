@@ -113,6 +113,11 @@ def test_what_the_second_day_settles_is_closed_in_the_ledger_and_sealed_as_an_in
         done.rows.deleted,
     )
     assert 0 < done.rows.rows < open_settlement(lab.province, 1).changes.counts.rows / 4
+    took = f"'{lab.province.changes}/00000002/_key_change.parquet'"
+    renamed = duckdb.execute(f"SELECT entity, pk, old_key, new_key FROM {took} ORDER BY ALL").fetchall()
+    kept = rows(lab.province, "key_change", "entity, pk")
+    assert [(r["entity"], r["pk"], r["old_key"], r["new_key"]) for r in kept] == renamed != []
+    assert {row["cs_no"] for row in kept} == {2}
     closed = [row for row in rows(lab.province, "quarantine") if row["closed_run"] is not None]
     assert len(closed) == done.quarantined.closed > 0
     assert {(row["run_no"], row["closed_run"]) for row in closed} == {(1, 2)}

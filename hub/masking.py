@@ -1,8 +1,8 @@
 """Masks of private data: what of a value may be seen (console §1, protocol 14.3).
 
 Decides per field, from its `mask` in the entity definition, which characters stay: 身份证件号 `130***********7164`,
-手机号 `139****0512`, card the last four, 学籍号 its letter, three digits and the last four, addresses and texts nothing.
-Shorter values keep less, so that nothing short stands open. The same value always masks alike.
+手机号 `139****0512`, card the last four, 学籍号 its letter, three digits and the last four, addresses and texts
+nothing. Shorter values keep less, so that nothing short stands open. The same value always masks alike.
 
 Free texts, where an identity number may hide though the field is not private, are swept for one.
 """

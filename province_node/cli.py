@@ -25,6 +25,7 @@ from province_node.changeset import counted
 from province_node.deliver import Delivered, deliver
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
+from province_node.rebuild import rebuild as rebuild_state
 from province_node.settle import Options, Round, require_province, run_round
 from province_node.telling import exit_code, round_document, tell_exchange, tell_round
 
@@ -172,6 +173,19 @@ def _tell_status(console: Console, node: Node, document: dict[str, Any]) -> None
     console.print(f"未结：隔离与挂起 {document['open']['quarantine']:,} 行，冲突 {document['open']['conflict']:,} 行")
     for line in (last["note"] or "").splitlines():
         console.print(f"! {line}")
+
+
+@app.command("rebuild")
+def rebuild(ctx: typer.Context, today: Today = None) -> None:
+    """定值状态文件丢失或损坏后，从正式库重建；旧文件仍在时拒绝。下一轮自动全量重新定值。"""
+    shell = shell_of(ctx)
+    node = province_of(shell)
+    options = options_of(shell, today=today, full=False, no_review=False, allow_deletes=False)
+    with Progress() as progress:
+        done = rebuild_state(node, today=options.today, at=shell.now(), progress=lambda w: progress.step("重建", w))
+    total = sum(done.rows.values())
+    text = f"已重建定值状态：{total:,} 条记录，变更集 {done.change_set}。下一步：hub --node … sync run --full"
+    emit(shell, asdict(done), lambda c: c.print(text))
 
 
 @app.command("template")

@@ -20,6 +20,7 @@ from province_node.deliver import Delivered
 from province_node.listen import Listened
 from province_node.publish import Published
 from province_node.settle import Round
+from quality.normalise import DIRT_KINDS
 from quality.settle import Balance
 
 WITH_REJECTS = 3
@@ -72,7 +73,7 @@ def tell_round(console: Console, catalog: Catalog, done: Round) -> None:
     how = "、".join(f"{n} 张表{m}" for m, n in modes.items())
     files = int(done.supplements.get("files", 0))
     console.print(f"读取　　{read:,} 行（{how or '无'}），补录模板 {files:,} 个")
-    _tell_counts(console, "规范化", done.dirt)
+    _tell_counts(console, "规范化", {DIRT_KINDS.get(kind, kind): hits for kind, hits in done.dirt.items()})
     _tell_balance(console, catalog, done.settled.balance)
     _tell_issues(console, done)
     _tell_counts(console, "冲突", done.conflicts)

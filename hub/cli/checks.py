@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DISTRIBUTION = "vocational-education-hub"
 KEY_DAYS_WARN, CLOCK_SECONDS_WARN = 30, 5
 DISK_BAD, DISK_WARN = 1 << 30, 10 << 30
+# Certificates, public keys and the note beside them are for everyone to read.
+_OPEN_FILES = (".cert.pem", ".pub", "README")
 _FONTS = ("NotoSansCJK", "NotoSerifCJK", "SourceHanSans", "wqy", "simsun", "simhei", "FandolSong", "DroidSansFallback")
 _FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 
@@ -167,7 +169,7 @@ def _days(name: str, cert: x509.Certificate, at: datetime) -> Finding:
 
 
 def _modes(node: Node) -> Iterator[Finding]:
-    secret = [p for p in node.keys.glob("*") if p.is_file() and not p.name.endswith((".cert.pem", ".pub"))]
+    secret = [p for p in node.keys.glob("*") if p.is_file() and not p.name.endswith(_OPEN_FILES)]
     open_ = sorted(p.name for p in secret if p.stat().st_mode & 0o077)
     if open_:
         yield Finding("密钥文件权限", "bad", f"他人可读：{'、'.join(open_)}", "chmod 600 这些文件")

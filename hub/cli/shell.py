@@ -80,8 +80,23 @@ class _JsonLines(logging.Formatter):
         return json.dumps(body, ensure_ascii=False)
 
 
+class _Once(logging.Filter):
+    """A warning that was said is not said again within one command: every step opens the same keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line = (record.name, record.getMessage())
+        new = line not in self._said
+        self._said.add(line)
+        return new or record.levelno > logging.WARNING
+
+
 def set_up_logging(form: str) -> None:
     """Warnings and worse to stderr, as text or JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines() if form == "json" else logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    handler.addFilter(_Once())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

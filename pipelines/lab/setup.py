@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,8 +82,7 @@ def init_lab(
     _check_folder(folder)
     _check_sources(sources)
     place = _exchange_place(folder, transport, host_keys, exchange_root)
-    existed = folder.exists()
-    try:
+    with _all_or_nothing(folder):
         nodes = _nodes(folder, place, province, name, sources, transport, host_keys, ssh_key)
         for node, url in zip(nodes, (province_db, ministry_db), strict=True):
             _configure(node, url)
@@ -92,13 +92,21 @@ def init_lab(
         publish_trust(place, made[0], trust)
         for one in made:
             _prepare_store(one, catalog, trust, at)
+    return Lab(folder.resolve(), *made, place, trust.version, public)
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[None]:
+    """A set-up that fails leaves the folder as it was: empty or absent."""
+    existed = folder.exists()
+    try:
+        yield
     except BaseException:
         for part in (PROVINCE, THERE, OFFLINE, EXCHANGE):
             shutil.rmtree(folder / part, ignore_errors=True)
         if not existed:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Lab(folder.resolve(), *made, place, trust.version, public)
 
 
 def open_lab(folder: Path) -> Lab:

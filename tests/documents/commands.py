@@ -12,7 +12,7 @@ import typer
 from hub.cli.root import GROUP
 
 _CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
-_CALL = re.compile(r"(?<![\w./:-])hub (?P<rest>[^\n`|#；，。　]+)")
+_CALL = re.compile(r"(?<![\w./:-])hub (?P<rest>(?:(?! hub )[^\n`|#；，。　])+)")
 _WORD = re.compile(r"[a-z][a-z-]*")
 _VALUED = ("--node", "--log-format")
 

@@ -21,6 +21,7 @@ RUNBOOKS = (
     "restore-from-backup",
     "source-alarm",
 )
+_CHINESE = re.compile("[\u4e00-\u9fff]")  # what people read; docstrings of modules are English
 _HEADING = re.compile(r"^(#{1,6}) ", re.MULTILINE)
 
 
@@ -49,11 +50,14 @@ def test_every_command_a_document_names_exists(tree: Tree) -> None:
 
 
 def test_every_command_a_message_tells_people_to_run_exists(tree: Tree) -> None:
-    missing = set()
+    missing, messages = set(), 0
     for name, module in product().items():
         for node in ast.walk(module):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                missing |= {f"{name}:{node.lineno} hub {w}" for c in calls_in(node.value) if (w := unknown(c, tree))}
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _CHINESE.search(node.value):
+                calls = list(calls_in(node.value))
+                messages += len(calls)
+                missing |= {f"{name}:{node.lineno} hub {wrong}" for c in calls if (wrong := unknown(c, tree))}
+    assert messages
     assert not missing
 
 
@@ -125,3 +129,9 @@ def test_the_changelog_has_an_unreleased_section() -> None:
 
 def test_the_architecture_names_every_room() -> None:
     assert not [room for room in ROOMS if f"`{room}/`" not in read("ARCHITECTURE.md")]
+
+
+def test_a_command_that_is_none_is_noticed() -> None:
+    tree: Tree = {"sync": {"run": None}, "doctor": None}
+    text = "用 `hub --node DIR sync run --full` 或 `hub sync fly`，见 `hub --help`、`hub doctor now` 与 `hub init`"
+    assert [w for call in calls_in_document(text) if (w := unknown(call, tree))] == ["sync fly", "init"]

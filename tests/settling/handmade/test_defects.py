@@ -1,4 +1,4 @@
-"""Where the product is not (yet) what the documents say; strict, so that a fix shows here first."""
+"""Defects the handmade judge once found: each stays found."""
 
 from __future__ import annotations
 

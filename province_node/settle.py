@@ -110,7 +110,9 @@ def _round(
     extracts = _extract(con, node, catalog, sources, options, run, progress)
     if _definitions_changed(con, catalog):
         con.execute("DELETE FROM local_file")  # supplements are judged anew as well
-    supplements = read_supplements(con, catalog, sources.templates, lambda n: progress("extract", n))
+    supplements = read_supplements(
+        con, catalog, sources.templates, lambda n: progress("extract", n), threads=node.settings.threads
+    )
     whole = _whole(con, catalog, extracts)
     numbers = counter(con, "extract") + len(extracts.taken)
     progress("settle", "规范化")

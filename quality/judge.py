@@ -23,13 +23,12 @@ from typing import IO, Any
 from hub.catalog import Catalog, Entity, load_catalog
 from hub.changes import change_schema
 from hub.errors import HubError, InputError
+from hub.settings import Node
 from quality.suites import ORIGIN, RECORD, Check, build_suite, by_rule, checks, quiet_context
 
 # Rows of one block when everything is judged: about 100 MB of frames for the widest entity.
 BLOCK_ROWS = 50_000
-# Record numbers named in an error; the judgement itself keeps them all.
-NAMED = 3
-# A judgement of 20,000 rows of each entity takes seconds; one that takes this long hangs.
+NAMED = 3  # record numbers in an error; the judgement itself keeps them all
 TIMEOUT_SECONDS = 1800.0
 
 
@@ -210,12 +209,11 @@ def _group_sizes(entity: Entity, path: Path) -> list[int]:
                 return [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     except (OSError, pa.ArrowInvalid):
         pass
-    raise InputError(
-        "E3303",
-        f"变更文件与{entity.cn}的数据定义不符或读不出来",
-        where=path.name,
-        step="本轮已停止，未发布任何数据；请保留现场并报告该错误",
-    ) from None
+    raise _unreadable(f"变更文件与{entity.cn}的数据定义不符或读不出来", path.name)
+
+
+def _unreadable(what: str, where: str) -> InputError:
+    return InputError("E3303", what, where=where, step="本轮已停止，未发布任何数据；请保留现场并报告该错误")
 
 
 def _standing(path: Path, group: int, columns: Sequence[str], quota: int) -> Iterator[Any]:
@@ -317,6 +315,23 @@ def start_judge(site_dictionaries: Path | None = None) -> RunningJudge:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     )
     return RunningJudge(process)
+
+
+def judge_round(node: Node, number: int, site_dictionaries: Path | None = None) -> Judgement:
+    """Judges change set `number` of a province in a child process, as of its round's day and by the node's settings.
+
+    Raises as `RunningJudge.finish`, also without a record of the round; `Judgement.require_clean` stops on a finding.
+    """
+    folder, files = node.changes / f"{number:08d}", dict[str, list[Path]]()
+    try:
+        record = json.loads((folder / "round.json").read_bytes())
+    except (OSError, ValueError):
+        raise _unreadable("变更集没有可读的本轮记录", folder.name) from None
+    for file in record["files"]:
+        files.setdefault(file["entity"], []).append(folder / file["path"])
+    with start_judge(site_dictionaries) as running:
+        running.submit(files, rows=node.settings.expectation_rows, today=record["today"])
+        return running.finish()
 
 
 def _died() -> HubError:

@@ -7,12 +7,13 @@ Decides only what is shown and in which order; every step is the one the nodes' 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--students", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, default=Path(".demo"))
     options = parser.parse_args()
+    logging.getLogger("hub.trust.keys").setLevel(logging.ERROR)  # said once, in words, by `prepare`
     stage = Stage(options.folder, options.students)
     try:
         lab = prepare(stage)
@@ -100,12 +102,13 @@ def prepare(stage: Stage) -> Lab:
         at=datetime.now(UTC),
         rng=os.urandom,
     )
+    stage.out.print(f"三个数据源（学籍 S1、教师 S2、机构代码 S3）共 {rows:,} 行，学校补录模板 {_templates(stage)} 份；")
+    stage.out.print("其中埋设了脏数据与冲突，答案在 sources/answers.json")
     stage.out.print(
-        f"三个数据源（学籍 S1、教师 S2、机构代码 S3）共 {rows:,} 行，学校补录模板 {_templates(stage)} 份，内含埋设的脏数据与冲突"
+        f"{lab.province.settings.name}（SQLite）⇄ 部级节点（SQLite）；信任清单第 {lab.trust_version} 版；"
+        "期次授权由三把离线密钥中的两把签名；"
     )
-    stage.out.print(
-        f"{lab.province.settings.name}（SQLite）⇄ 部级节点（SQLite），密钥、信任清单第 {lab.trust_version} 版、期次授权（2/3 签名）"
-    )
+    stage.out.print("密钥均为演示用开发密钥，不得用于生产")
     stage.out.print(f"用时 {time.monotonic() - start:.1f} 秒")
     return lab
 
@@ -243,9 +246,9 @@ def _traced(lab: Lab) -> str:
     import duckdb
 
     files = sorted(lab.province.changes.iterdir())[-1] / "xs-001.parquet"
-    row = duckdb.sql(f"SELECT pk FROM read_parquet('{files}') WHERE op = 'U' AND LXDH IS NOT NULL ORDER BY pk LIMIT 1")
-    found: Sequence[tuple[str]] = row.fetchall()
-    return found[0][0]
+    query = f"SELECT pk FROM read_parquet('{files}') WHERE op = 'U' AND LXDH IS NOT NULL ORDER BY pk LIMIT 1"
+    with duckdb.connect() as con:
+        return str(con.execute(query).fetchall()[0][0])
 
 
 def _shown(path: Path) -> Path:

@@ -171,7 +171,9 @@ class Province:
         made: list[Forged] = []
         for k in range(1, count + 1):
             last = made[-1] if made else None
-            after = {"seq": last.manifest.seq + 1, "prev": last.digest, "lo": last.hi + 1} if last else {}
+            after: dict[str, Any] = (
+                {"seq": last.manifest.seq + 1, "prev": last.digest, "lo": last.hi + 1} if last else {}
+            )
             made.append(self.batch([("xx", self.changes("xx", 1, ver=k + 1))], **after))
         return made
 

@@ -19,7 +19,7 @@ from ministry_node.release import release, void
 from tests.ministry.forge import Forged, Province
 from tests.round.labs import AT, audit_holds, events, rows
 
-TWO = {"by": "operator-a", "second": "operator-b", "reason": "学校合并，名册已核对"}
+TWO: dict[str, Any] = {"by": "operator-a", "second": "operator-b", "reason": "学校合并，名册已核对"}
 
 
 def assert_void(province: Province, forged: Forged, code: str) -> None:
@@ -177,26 +177,26 @@ def test_three_per_cent_deleted_are_void_when_two_persons_say_so_and_what_follow
     assert audit_holds(province.ministry)
 
 
-@pytest.mark.parametrize(
-    "persons",
-    [
-        {"second": "operator-a"},
-        {"second": " OPERATOR-A "},
-        {"second": "ｏｐｅｒａｔｏｒ-a"},
-        {"second": " "},
-        {"by": ""},
-        {"reason": "  "},
-    ],
+ALONE = (
+    {"second": "operator-a"},
+    {"second": " OPERATOR-A "},
+    {"second": "ｏｐｅｒａｔｏｒ-a"},
+    {"second": " "},
+    {"by": ""},
+    {"reason": "  "},
 )
-@pytest.mark.parametrize("act", [release, void])
-def test_one_person_alone_releases_and_voids_nothing(province: Province, act: Any, persons: dict[str, str]) -> None:
+
+
+def test_one_person_alone_releases_and_voids_nothing(province: Province) -> None:
     """Row 54."""
     forged = province.batch([("xs_jtcy", province.changes("xs_jtcy", 459, "D"))])
     province.upload(forged)
     assert province.decide().verdict == "HELD"
     before, trail = province.state(), events(province.ministry)
-    with pytest.raises(UsageError, match="E1008"):
-        act(province.ministry, forged.manifest.batch_id, **{**TWO, **persons}, at=AT)
+    for act in (release, void):
+        for persons in ALONE:
+            with pytest.raises(UsageError, match="E1008"):
+                act(province.ministry, forged.manifest.batch_id, **{**TWO, **persons}, at=AT)
     assert (province.state(), events(province.ministry)) == (before, trail)
 
 
@@ -232,12 +232,15 @@ def dictionary_bomb(province: Province) -> bytes:
     return written(table.set_column(at, "src_rid", value), compression="zstd")
 
 
+# The row says 1 GB; this much trips the same limit of the decoder and spares the machine that makes the bomb.
+_GIANT = 640 << 20
+
+
 def giant_cell(province: Province) -> bytes:
-    """One cell of one gigabyte, compressed to some tens of kilobytes."""
+    """One cell of 640 MiB, compressed to some tens of kilobytes; page and copy together pass the memory limit."""
     table = province.changes("xx", 1)
-    cell = pa.Array.from_buffers(
-        pa.string(), 1, [None, pa.py_buffer(struct.pack("<ii", 0, 1 << 30)), pa.py_buffer(bytes(1 << 30))]
-    )
+    ends = pa.py_buffer(struct.pack("<ii", 0, _GIANT))
+    cell = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(bytes(_GIANT))])
     at = table.schema.get_field_index("src_rid")
     return written(table.set_column(at, "src_rid", cell), compression="zstd", use_dictionary=False)
 

@@ -51,7 +51,9 @@ def _fits(field: Field, arrow: pa.DataType, column: sa.Column[object]) -> bool:
     if field.type == "T":
         return bool(arrow == pa.string()) and isinstance(kind, sa.Text | sa.String)
     if field.type == "C":
-        return bool(arrow == pa.string()) and isinstance(kind, sa.String) and kind.length == (field.width or field.length)
+        return (
+            bool(arrow == pa.string()) and isinstance(kind, sa.String) and kind.length == (field.width or field.length)
+        )
     assert field.length is not None
     if field.scale == 0 and field.length <= 18:
         return bool(arrow == pa.int64()) and isinstance(kind, sa.BigInteger)
@@ -89,7 +91,7 @@ def test_the_suite_asks_of_each_field_what_its_definition_says(catalog: Catalog,
     for check in found:
         rule = catalog.rules[check.rule]
         assert (check.severity, check.dimension) == (rule.severity, rule.dimension)
-        # Telephone numbers and divisions are noted wherever a field is of that kind; rules.yaml names the main entities.
+        # Telephone numbers and divisions are noted wherever a field is of that kind; rules.yaml names main entities.
         assert rule.scope == ("*",) or name in rule.scope or check.rule in ("YX06", "YX16"), check.rule
 
 

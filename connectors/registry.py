@@ -65,7 +65,7 @@ def load_sources(folder: Path) -> Sources:
         return _from_toml(file)
     if not any((folder / name).is_file() for name in FILES.values()):
         raise InputError(
-            "E2401",
+            "E2421",
             "文件夹中没有数据源",
             where=folder.name,
             step="放入 s1.db、s2.db、s3.db，或写 sources.toml 指明各系统的 URL",
@@ -107,7 +107,7 @@ _OTHER = ("templates", "site_dictionaries")
 
 
 def _refused(file: Path, what: str, step: str) -> UsageError:
-    return UsageError("E2402", what, where=file.name, step=step)
+    return UsageError("E2422", what, where=file.name, step=step)
 
 
 def _rooted(url: str, base: Path) -> str:

@@ -160,7 +160,7 @@ def _held(bench: Bench, order: _Order) -> tuple[receipts.Issued, ...]:
 
 
 def _not_held(what: str, where: str) -> UsageError:
-    return UsageError(_NOT_HELD, what, where=where, step="用 hub status 查看暂停待批的批次后重试")
+    return UsageError(_NOT_HELD, what, where=where, step="用 hub intake status 查看暂停待批的批次后重试")
 
 
 def _folded(person: str) -> str:

@@ -37,10 +37,10 @@ class Rebuilt:
 
 
 def rebuild(node: Node, *, today: str, at: datetime, progress: Callable[[str], None] = lambda _: None) -> Rebuilt:
-    """Makes a new settling state out of the store; `at`: aware. `UsageError` E3501 while the old one stands."""
+    """Makes a new settling state out of the store; `at`: aware. `UsageError` E3511 while the old one stands."""
     if node.state.exists():
         raise UsageError(
-            "E3501",
+            "E3511",
             "结算状态文件仍在，不重建",
             where=node.state.name,
             step="确认它已损坏后将其改名，再运行 hub sync rebuild",

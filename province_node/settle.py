@@ -23,22 +23,13 @@ from connectors.registry import Sources, load_sources, open_source
 from hub.catalog import Catalog, load_catalog
 from hub.errors import HubError, UsageError
 from hub.settings import Node
+from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
-from province_node.local import ingest_supplements, read_supplements
-from province_node.state import counter, meta, open_state, set_counter, set_meta, transaction
+from province_node.local import Locals, ingest_supplements, read_supplements
+from province_node.state import counter, open_state, set_counter, transaction
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
-from quality.issues import (
-    findings,
-    missing_dictionaries,
-    note_looked_at,
-    open_and_close,
-    review_list,
-    write_key_changes,
-)
-from quality.matching import load_crosswalk
+from quality.issues import list_issues
 from quality.settle import Settled, settle
-
-CROSSWALK = "school_crosswalk"
 
 
 @dataclass(frozen=True)
@@ -108,21 +99,7 @@ def _round(
 ) -> Round:
     run = counter(con, "run") + 1
     extracts = _extract(con, node, catalog, sources, options, run, progress)
-    if _definitions_changed(con, catalog):
-        con.execute("DELETE FROM local_file")  # supplements are judged anew as well
-    supplements = read_supplements(
-        con, catalog, sources.templates, lambda n: progress("extract", n), threads=node.settings.threads
-    )
-    whole = _whole(con, catalog, extracts)
-    numbers = counter(con, "extract") + len(extracts.taken)
-    progress("settle", "规范化")
-    begin_round(con, catalog)
-    read = [_ingest(con, catalog, e) for e in extracts.taken]
-    local = ingest_supplements(
-        con, catalog, supplements, node.extracts / f"{run:06d}", first_number=numbers + 1, reviewed=options.review
-    )
-    if options.review:
-        accept_reviewed(con, catalog)
+    whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
     number = counter(con, "change_set") + 1
     folder = node.changes / f"{number:08d}"
     shutil.rmtree(folder, ignore_errors=True)  # of a round that died before its commit
@@ -139,23 +116,45 @@ def _round(
         progress=lambda what: progress("settle", what),
     )
     _check_brake(con, catalog, node, settled, options)
-    findings(con, catalog)
-    missing_dictionaries(con, catalog)
-    review_list(con)
-    if not whole:
-        note_looked_at(con, catalog)
-    open_and_close(con, folder, whole=whole, run=run)
-    write_key_changes(con, folder)
+    list_issues(con, catalog, folder, whole=whole, run=run)
     done = Round(
-        number, run, folder, whole, settled, tuple(read), (*extracts.alarms, *local.alarms), local.counts(),
+        number, run, folder, whole, settled, read, (*extracts.alarms, *local.alarms), local.counts(),
         _sums(con, "SELECT kind, sum(hits) FROM dirt GROUP BY kind"),
         _sums(con, "SELECT entity || '.' || field, sum(missing) FROM gap GROUP BY 1"),
         _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source "
               "|| coalesce(value, ''))) FROM disagreement GROUP BY state"),
     )  # fmt: skip
     _write_record(done, catalog, options)
-    _advance(con, run, numbers + local.files, settled, number)
+    _advance(con, run, last_extract, settled, number)
     return done
+
+
+def _take(
+    con: duckdb.DuckDBPyConnection,
+    node: Node,
+    catalog: Catalog,
+    sources: Sources,
+    options: Options,
+    run: int,
+    extracts: Extracts,
+    progress: Progress,
+) -> tuple[bool, tuple[Mapping[str, Any], ...], Locals, int]:
+    """Brings extracts and supplements into the state: (settle everything?, reads, supplements, last extract number)."""
+    if definitions_changed(con, catalog):
+        con.execute("DELETE FROM local_file")  # supplements are judged anew as well
+    supplements = read_supplements(
+        con, catalog, sources.templates, lambda n: progress("extract", n), threads=node.settings.threads
+    )
+    whole = judge_whole(con, catalog, extracts)
+    last = counter(con, "extract") + len(extracts.taken)
+    progress("settle", "规范化")
+    begin_round(con, catalog)
+    read = tuple(_ingest(con, catalog, e) for e in extracts.taken)
+    folder = node.extracts / f"{run:06d}"
+    local = ingest_supplements(con, catalog, supplements, folder, first_number=last + 1, reviewed=options.review)
+    if options.review:
+        accept_reviewed(con, catalog)
+    return whole, read, local, last + local.files
 
 
 def _extract(
@@ -185,7 +184,7 @@ def _extract(
             [(opened[t.system], t) for t in tables],
             first_number=counter(con, "extract") + 1,
             folder=node.extracts / f"{run:06d}",
-            full=options.full or _definitions_changed(con, catalog),
+            full=options.full or definitions_changed(con, catalog),
             overlap=dt.timedelta(hours=node.settings.overlap_hours),
             progress=lambda what: progress("extract", what),
         )
@@ -193,65 +192,6 @@ def _extract(
         for source in opened.values():
             if not isinstance(source, Alarm):
                 source.close()
-
-
-def _definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> bool:
-    """Code tables or rules other than those the contributions were judged by: everything is read and judged again."""
-    return meta(con, "definitions") not in (None, definitions_digest(catalog))
-
-
-def definitions_digest(catalog: Catalog) -> str:
-    """Digest of what normalising and row rules depend on: code tables, labels, site dictionaries, registry version."""
-    import hashlib
-
-    codes = catalog.codes
-    body = json.dumps(
-        [
-            {n: t.codes for n, t in codes.tables.items()},
-            codes.labels,
-            sorted(codes.site_loaded),
-            catalog.registry.version,
-            sorted(catalog.rules),
-            duckdb.__version__,
-        ],
-        ensure_ascii=False,
-        sort_keys=True,
-    )
-    return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts) -> bool:
-    """Takes the crosswalk; true when every record must be settled again."""
-    crosswalk = next((e for e in extracts.taken if e.table.purpose == CROSSWALK), None)
-    before = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
-    if crosswalk is not None and (crosswalk.rows or not before):  # an emptied crosswalk changes nothing
-        load_crosswalk(con, str(crosswalk.file), crosswalk.number)
-    after = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
-    first = not any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in catalog.entities)
-    changed = _definitions_changed(con, catalog)
-    if changed or (after != before and not first):
-        _rebuild(con, catalog, extracts, only_codes=not changed)
-    set_meta(con, "definitions", definitions_digest(catalog))
-    return first or changed or after != before
-
-
-def _rebuild(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts, *, only_codes: bool) -> None:
-    """Contributions judged by older definitions are dropped where the whole table was read, so they are judged anew.
-
-    With a changed crosswalk only, kept contributions take the new school codes in place.
-    """
-    if only_codes:
-        for entity in catalog.entities.values():
-            for f in entity.fields:
-                if f.kind == "school_ref":
-                    con.execute(
-                        f"UPDATE c_{entity.name} SET {f.name} = w.new FROM crosswalk w "
-                        f"WHERE w.confirmed AND w.old = {f.name}"
-                    )
-        return
-    for extract in extracts.taken:
-        if extract.complete and extract.table.entity:
-            con.execute(f"DELETE FROM c_{extract.table.entity}")
 
 
 def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) -> Mapping[str, Any]:

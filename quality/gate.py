@@ -154,6 +154,11 @@ def same_key(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable,
     con.execute(
         f"INSERT INTO x_{entity.name} SELECT rid, 'duplicate' FROM verdict WHERE nth > 1 AND (kinds = 1 OR golden)"
     )
+    _name_twins(con, entity, table)
+
+
+def _name_twins(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:
+    """Names the differing copies of a key by every rule they break, and the conflict that holds them together."""
     field = text(entity.key[-1])
     rules = {"jzg": "WY06", "bj": "WY08"}
     named = [

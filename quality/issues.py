@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from hub.catalog import Catalog
-from quality.expressions import text
+from quality.expressions import ident, text
 from quality.keys import natural_key, school
 
 SOURCES = "CASE _src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE _src END"
@@ -43,6 +43,17 @@ def review_list(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         "INSERT INTO issue SELECT r.entity, r._ext, r._line, '', r._school, '待复核', 'GRBSM', r.reason, '提示', 'L', '挂起' FROM review r"
     )
+
+
+def list_issues(con: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, *, whole: bool, run: int) -> None:
+    """Everything a person may have to look at after a round, written beside the change files."""
+    findings(con, catalog)
+    missing_dictionaries(con, catalog)
+    review_list(con)
+    if not whole:
+        note_looked_at(con, catalog)
+    open_and_close(con, folder, whole=whole, run=run)
+    write_key_changes(con, folder)
 
 
 def open_and_close(con: duckdb.DuckDBPyConnection, folder: Path, *, whole: bool, run: int) -> None:
@@ -107,16 +118,22 @@ def _joined(parts: list[str]) -> list[str]:
 
 
 def _in_scope(name: str) -> str:
-    """What an incremental round looked at, by natural key; schools' copies, codes and the review area are always whole."""
-    del name
-    return "(k.entity = 'xx' OR k.natural_key = '' OR (k.entity, k.natural_key) IN (SELECT (entity, natural_key) FROM looked_at))"
+    """What an incremental round looked at, by natural key.
+
+    The review area (no key) is listed whole in every round, and so are the disagreements over schools' names and codes.
+    """
+    always = "k.natural_key = ''" + (" OR k.entity = 'xx'" if name == "disagreement" else "")
+    return f"({always} OR (k.entity, k.natural_key) IN (SELECT (entity, natural_key) FROM looked_at))"
 
 
 def note_looked_at(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """`looked_at`: natural keys an incremental round settled again, old versions included."""
     con.execute("CREATE OR REPLACE TEMP TABLE looked_at (entity VARCHAR, natural_key VARCHAR)")
     for entity in catalog.entities.values():
-        for source in (f"k_{entity.name}", f"t_{entity.name}", f"m_{entity.name}"):
+        # Records founded by supplements alone are settled in every round; others only within the scope.
+        known = " AND ".join(f"c.{ident(k)} = m.{ident(k)}" for k in entity.key)
+        local = f"(SELECT m.* FROM m_{entity.name} m WHERE NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {known}))"
+        for source in (f"k_{entity.name}", f"t_{entity.name}", local):
             con.execute(
                 f"INSERT INTO looked_at SELECT DISTINCT {text(entity.name)}, {natural_key(entity)} FROM {source}"
             )

@@ -79,12 +79,12 @@ class Facts:
 
 
 def load_facts(province: str) -> Facts:
-    """Facts for one province (two digits). Raises `UsageError` E1201 for a province without divisions in force."""
+    """Facts for one province (two digits). Raises `UsageError` E1601 for a province without divisions in force."""
     catalog = load_catalog()
     counties = tuple(_counties(province))
     if not counties:
         raise UsageError(
-            "E1201", f"区划表中没有省份代码 {province}", where="--province", step="改用两位省级代码，如 13"
+            "E1601", f"区划表中没有省份代码 {province}", where="--province", step="改用两位省级代码，如 13"
         )
     abolished = tuple(
         r["code"] for r in _csv("codes/divisions.csv") if _is_county(r, province) and r["status"] == "弃用"

@@ -102,10 +102,10 @@ class Plan:
 
 
 def make_plan(facts: Facts, dice: Dice, province: str, students: int, today: date, dirt: bool) -> Plan:
-    """Raises `UsageError` E1202 when the number of students is too small or too large for the province."""
+    """Raises `UsageError` E1602 when the number of students is too small or too large for the province."""
     low, high = (3_000 if dirt else 100), min(5_000_000, 30_000 * len(facts.counties))
     if not low <= students <= high:
-        raise UsageError("E1202", f"学生数须在 {low} 与 {high} 之间", where="--students", step="调整学生数后重试")
+        raise UsageError("E1602", f"学生数须在 {low} 与 {high} 之间", where="--students", step="调整学生数后重试")
     per_kind = max(3, students // 50_000)
     tiny = len(TINY_ROLES) * min(per_kind, 8) if dirt else 0
     newest = today.year if today.month >= 9 else today.year - 1

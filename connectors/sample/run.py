@@ -44,7 +44,7 @@ def generate(
 
     `day` 1 or 2; `today` is the date of day 1; `urls` maps S1, S2, S3 to databases that replace the SQLite files;
     `progress(done, all)` counts students. The same arguments give the same rows on any machine. Raises `UsageError`
-    E1201 (province), E1202 (number of students), E1203 (kind of database).
+    E1601 (province), E1602 (number of students), E1603 (kind of database).
     """
     for system, url in (urls or {}).items():
         check_url(system, url)

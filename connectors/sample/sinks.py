@@ -44,13 +44,13 @@ def open_sink(system: SourceSystem, out: Path, url: str | None) -> Sink:
 
 
 def check_url(system: str, url: str) -> None:
-    """Raises `UsageError` E1203 when the URL is malformed or names another kind of database."""
+    """Raises `UsageError` E1603 when the URL is malformed or names another kind of database."""
     with contextlib.suppress(ArgumentError):
         parsed = sa.engine.make_url(url)
         if parsed.get_backend_name() == "postgresql" or (parsed.get_backend_name() == "sqlite" and parsed.database):
             return
     raise UsageError(
-        "E1203",
+        "E1603",
         "样例数据源只能写入 SQLite 或 PostgreSQL",
         where=f"--url-{system.lower()}",
         step="改用其中一种数据库的地址",
@@ -100,7 +100,7 @@ class PostgresSink:
             self._base = self._engine.connect()
         except SQLAlchemyError as error:
             raise PeerUnreachableError(
-                "E1204", "连不上样例数据源的数据库", where=system.system, step="检查地址与数据库是否启动后重试"
+                "E1604", "连不上样例数据源的数据库", where=system.system, step="检查地址与数据库是否启动后重试"
             ) from error
         meta.drop_all(self._base)
         meta.create_all(self._base)

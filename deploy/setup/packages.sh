@@ -24,9 +24,10 @@ echo "安装系统软件包：${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 "${run[@]}" apt-get update -qq
 # A server package must not start a server of the system here: tests bring their own.
-printf '#!/bin/sh\nexit 101\n' >/tmp/hub-policy-rc.d.$$ && chmod +x /tmp/hub-policy-rc.d.$$
 if [ ! -e /usr/sbin/policy-rc.d ]; then
-  "${run[@]}" cp /tmp/hub-policy-rc.d.$$ /usr/sbin/policy-rc.d
-  trap '"${run[@]}" rm -f /usr/sbin/policy-rc.d; rm -f /tmp/hub-policy-rc.d.$$' EXIT
+  policy=$(mktemp)
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  "${run[@]}" install -m 0755 "$policy" /usr/sbin/policy-rc.d
+  trap '"${run[@]}" rm -f /usr/sbin/policy-rc.d; rm -f "$policy"' EXIT
 fi
 "${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -44,7 +44,7 @@ def append(
 ) -> int:
     """Writes one record in the caller's transaction; returns its number, from 1.
 
-    `ts`: aware; `object`: batch, table or record number; `detail`: counts and codes. Raises `InputError` E3201 when a
+    `ts`: aware; `object`: batch, table or record number; `detail`: counts and codes. Raises `InputError` E3211 when a
     text holds what looks like an ID, student or mobile number (protocol 1.3 #7), `VerificationError` E3202 when the
     head is gone.
     """
@@ -114,5 +114,5 @@ def _refuse_personal(record: Mapping[str, Any]) -> None:
     for name in ("actor", "object", "purpose", "detail"):
         if _PERSONAL.search(record[name] or ""):
             raise InputError(
-                "E3201", "审计记录中不得写入证件号、学籍号或手机号", where=name, step="改写为记录号或不含个人信息的说明"
+                "E3211", "审计记录中不得写入证件号、学籍号或手机号", where=name, step="改写为记录号或不含个人信息的说明"
             )

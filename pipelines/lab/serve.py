@@ -197,7 +197,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, default=Path(".serve"), help="工作目录，默认 .serve")
     parser.add_argument("--port", type=int, default=PORT, help=f"页面端口，默认 {PORT}")
     asked = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):  # explicitly: a background job starts with SIGINT ignored
+        signal.signal(number, _interrupted)
     try:
         _require_free(asked.port)
         asked.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def test_a_folder_of_databases_is_a_node_s_sources(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="没有数据源") as refused:
         load_sources(tmp_path)
-    assert refused.value.code == "E2401"
+    assert refused.value.code == "E2421"
     assert "sources.toml" in refused.value.step
 
 
@@ -69,7 +69,7 @@ def test_a_wrong_sources_file_says_what_is_wrong(tmp_path: Path, text: str, said
     (tmp_path / "sources.toml").write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=said) as refused:
         load_sources(tmp_path)
-    assert refused.value.code == "E2402"
+    assert refused.value.code == "E2422"
     assert "sources.toml" in refused.value.where
 
 

@@ -45,7 +45,7 @@ def test_sqlite_tables_have_the_columns_of_the_layout_as_text_and_no_keys(first:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--students", "10"], "E1202"), (["--province", "99"], "E1201"), (["--url-s1", "mysql://h/d"], "E1203")],
+    [(["--students", "10"], "E1602"), (["--province", "99"], "E1601"), (["--url-s1", "mysql://h/d"], "E1603")],
 )
 def test_wrong_arguments_exit_2_and_write_no_source(tmp_path: Path, arguments: list[str], code: str) -> None:
     done = CliRunner().invoke(app, ["--out", str(tmp_path / "o"), "--students", "3000", *arguments])
@@ -57,7 +57,7 @@ def test_wrong_arguments_exit_2_and_write_no_source(tmp_path: Path, arguments: l
 def test_a_refused_generation_leaves_the_previous_sources_as_they_were(tmp_path: Path) -> None:
     generate(tmp_path, province="13", students=200, seed=1, dirt=False)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    with pytest.raises(UsageError, match="E1203"):
+    with pytest.raises(UsageError, match="E1603"):
         generate(tmp_path, province="13", students=200, seed=2, dirt=False, urls={"S3": "oracle://h/d"})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
 

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from hub.errors import HubError
@@ -90,6 +91,14 @@ def test_a_plan_leaves_the_state_and_the_change_sets_as_they_were(place: tuple[N
     assert golden(node) == before
     assert sorted(node.changes.iterdir()) == folders
     assert changes(node) == 1
+
+
+def test_a_round_over_unchanged_sources_changes_opens_and_closes_nothing(place: tuple[Node, Path]) -> None:
+    node, _ = place
+    done = settle_day(node, 2)
+    assert done.settled.changes.counts.rows == 0
+    for name in ("opened_issue", "closed_issue", "opened_disagreement", "closed_disagreement"):
+        assert pq.read_metadata(done.folder / f"_{name}.parquet").num_rows == 0, name
 
 
 def test_a_row_that_was_only_touched_changes_nothing(place: tuple[Node, Path]) -> None:

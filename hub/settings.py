@@ -128,9 +128,7 @@ class Node:
         """The node's secret for record numbers; `NotInitialisedError` without one."""
         path = self.keys / "record.secret"
         if not path.is_file():
-            raise NotInitialisedError(
-                "E1001", "节点密钥不存在", where="keys/record.secret", step="先运行 hub lab init"
-            )
+            raise NotInitialisedError("E1001", "节点密钥不存在", where="keys/record.secret", step="先运行 hub lab init")
         return bytes.fromhex(path.read_text().strip())
 
 

@@ -22,6 +22,8 @@ from hub.catalog import Catalog, Entity, Field
 CODE_SEPARATOR = "\x1f"
 # Columns of a change file the suite looks at besides the payload (hub.changes.HEAD).
 ORIGIN, RECORD = "src_rid", "pk"
+# Whose rows WZ01 asks: those a platform founded, those a school's supplement founded, or all.
+ANYBODY = "anybody"
 SCHOOL_CLASSES = ("11", "21", "22", "31", "32", "33", "34", "35", "36", "37", "41", "42", "51", "91", "92", "93")
 # GB/T 4657 gives central departments three digits; their table was not obtained.
 CENTRAL_DEPARTMENT = {"XXJYJGJBZ": "[1-7][0-9]{2}"}
@@ -82,16 +84,23 @@ def _rated(catalog: Catalog, check: Check) -> Check:
 
 
 def _required(catalog: Catalog, entity: Entity) -> Iterator[Check]:
-    """WZ01 where the platform that delivers the entity carries the field and schools do not own it (rulings 4, 5)."""
+    """WZ01: keys always; a field the platform carries, of the platform's rows; one a school owns, of a school's rows.
+
+    A field that is required only under a condition is `_conditional`'s; derived ones are nobody's to fill (rulings 4, 5).
+    """
     table = catalog.platform_table(entity.name)
-    if table is None:
-        return
+    carried = set(table.column_names) if table else set()
     conditional = {name for *_, names in CONDITIONAL.get(entity.name, ()) for name in names}
     for item in entity.fields:
-        owner = catalog.registry.owners[entity.name, item.name].order[0]
-        carried = item.name in table.column_names and owner not in ("L", "D")
-        if item.required == "M" and carried and item.name not in conditional:
-            yield Check("WZ01", item.name, "ExpectDelivered", (item.name, ORIGIN))
+        order = catalog.registry.owners[entity.name, item.name].order
+        if item.required != "M" or (order[0] == "D" and item.name not in entity.key):
+            continue
+        platform = order[0] != "L" and item.name in carried and item.name not in conditional
+        origins = {"platform": platform, "school": "L" in order}
+        asked = [of for of, yes in origins.items() if yes or item.name in entity.key]
+        if asked:
+            of = asked[0] if len(asked) == 1 else ANYBODY
+            yield Check("WZ01", item.name, "ExpectDelivered", (item.name, ORIGIN), {"of": of})
 
 
 def _conditional(entity: Entity) -> Iterator[Check]:
@@ -183,11 +192,13 @@ def by_rule(found: Sequence[Check]) -> list[tuple[Check, tuple[Check, ...]]]:
     Great Expectations spends milliseconds on each expectation whatever its rows: on good data one question per rule is
     enough, and only what fails is asked again field by field.
     """
-    groups: dict[str, list[Check]] = {}
+    groups: dict[tuple[str, str | None], list[Check]] = {}
     for number, check in enumerate(found):
-        groups.setdefault(_MERGED.get(check.kind, f"{number}"), []).append(check)
+        kind = _MERGED.get(check.kind)
+        groups.setdefault((kind, check.arguments.get("of")) if kind else (str(number), None), []).append(check)
     return [
-        (members[0] if len(members) == 1 else _broad(kind, members), tuple(members)) for kind, members in groups.items()
+        (members[0] if len(members) == 1 else _broad(kind, members), tuple(members))
+        for (kind, _), members in groups.items()
     ]
 
 
@@ -204,6 +215,7 @@ def _broad(kind: str, members: Sequence[Check]) -> Check:
     arguments: dict[str, Any] = {}
     if kind == "ExpectDelivered":
         columns = (*columns, ORIGIN)
+        arguments["of"] = members[0].arguments["of"]
     elif kind == "ExpectLengths":
         arguments["limits"] = [m.arguments["max_value"] for m in members]
     else:

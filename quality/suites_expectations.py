@@ -66,7 +66,9 @@ class _RowRule(MulticolumnMapExpectation):
 class ExpectDelivered(_RowRule):
     """WZ01"""
 
-    map_metric = _columns_metric("hub_delivered", holds.delivered)
+    of: str
+    map_metric = _columns_metric("hub_delivered", holds.delivered, "of")
+    success_keys: ClassVar[tuple[str, ...]] = ("of", "mostly")
 
 
 class ExpectRequiredWhen(_RowRule):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from quality.suites import CODE_SEPARATOR
+from quality.suites import ANYBODY, CODE_SEPARATOR
 
 WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2], np.int64)
 CHECK = np.frombuffer(b"10X98765432", np.uint8)
@@ -133,12 +133,11 @@ def birth_agrees(block: pd.DataFrame) -> pd.Series:
 
 
 def sex_agrees(block: pd.DataFrame) -> pd.Series:
-    """YZ02 over (SFZJLXM, SFZJH, XBM): odd for men, even for women."""
+    """YZ02 over (SFZJLXM, SFZJH, XBM): odd for men, even for women; 未知 and 未说明 contradict a card too."""
     card, number = _card(block)
     sex = block.iloc[:, 2]
-    asked = card & well_formed(number) & equals(sex, "1", "2")
     odd = equals(number.str.slice(16, 17), "1", "3", "5", "7", "9")
-    return ~asked | (odd == equals(sex, "1"))
+    return ~(card & well_formed(number) & sex.notna()) | equals(sex, "1") & odd | equals(sex, "2") & ~odd
 
 
 def student_number_check(column: pd.Series) -> pd.Series:
@@ -178,10 +177,13 @@ def school_year(column: pd.Series) -> pd.Series:
     return good
 
 
-def delivered(block: pd.DataFrame) -> pd.Series:
-    """WZ01 over (fields …, src_rid): filled, unless a school's supplement founded the record (rulings 4, 9)."""
+def delivered(block: pd.DataFrame, *, of: str) -> pd.Series:
+    """WZ01 over (fields …, src_rid): filled, asked of the rows `of` a platform, a school's supplement, or `ANYBODY`."""
     filled = block.iloc[:, :-1].notna().all(axis=1)
-    return filled | block.iloc[:, -1].str.startswith("L").fillna(False).astype(bool)
+    school = block.iloc[:, -1].str.startswith("L").fillna(False).astype(bool)
+    if of == ANYBODY:
+        return filled
+    return filled | (~school if of == "school" else school)
 
 
 def required_when(block: pd.DataFrame, *, value: str, negate: bool) -> pd.Series:

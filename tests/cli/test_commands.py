@@ -198,7 +198,7 @@ def test_a_value_is_traced_at_both_tiers_by_record_number_and_by_key(
         (["--node", "{lab}/ministry", "sync", "run"], 2, "E1004"),
         (["--node", "{lab}/province", "intake", "run"], 2, "E1005"),
         (["--node", "{lab}/province", "sync", "plan", "--today", "tomorrow"], 2, "E1034"),
-        (["--node", "{lab}/province", "sync", "rebuild"], 2, "E3501"),
+        (["--node", "{lab}/province", "sync", "rebuild"], 2, "E3511"),
         (["--node", "{lab}/province", "records", "export", "nobody", "--out", "x.csv"], 2, "E1023"),
         (["lab", "init", "{lab}", "--sources", "{lab}"], 2, "E1042"),
         (["nonsense"], 2, "E1016"),

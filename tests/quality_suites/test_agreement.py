@@ -197,7 +197,7 @@ def _settled_table(con: Any, entity: Entity, rows: int) -> None:
         con.execute(f"INSERT INTO s_{entity.name} VALUES ({', '.join('?' * len(row))})", row)
 
 
-@pytest.mark.parametrize("name", ["xs_sx", "xs", "jzg", "xs_xj", "xx"])
+@pytest.mark.parametrize("name", ["xs_sx", "xs", "jzg", "xs_xj", "xx", "bj", "xq", "jg"])
 def test_missing_fields_are_missed_by_both_judges(settled: Settled, name: str) -> None:
     catalog = settled.catalog
     entity = catalog.entities[name]

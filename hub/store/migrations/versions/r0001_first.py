@@ -124,7 +124,8 @@ TABLES = {
     ),
     "conflict": (
         "conflict_no B!; entity C20; pk H20; natural_key C255#; field C30; rule C20; state C16; source C80; value "
-        "T#; winner_source C80; winner_value T#; clash C24; digest C24; src_rid C64; rows_named B; run_no B; closed_run B"
+        "T#; winner_source C80; winner_value T#; clash C24; digest C24; "
+        "src_rid C64; rows_named B; run_no B; closed_run B"
     ),
     "finding": (
         "entity C20!; src_rid C64!; rule C20!; field C30!; natural_key C255#; severity C8; source C80; detail "

@@ -15,7 +15,7 @@ from hub.batch.content import StockFacts, check_guards
 from hub.batch.manifest import Manifest
 from hub.batch.receipt import Head, Reason, Receipt, ReceiptCounts, receipt_files
 from hub.batch.sequence import PeerStream
-from hub.errors import InputError, RefusedError
+from hub.errors import HubError, RefusedError
 from hub.store import ApplyCounts
 from hub.verdict import Verdict, refused, verdict_of
 from ministry_node.receipts import Issued
@@ -84,7 +84,7 @@ def rule_on(error: RefusedError, earlier: Sequence[Issued], *, declared: bool = 
     return None if verdict is None else Ruling(verdict, error)
 
 
-def of_rows(error: InputError, where: str) -> RefusedError:
+def of_rows(error: HubError, where: str) -> RefusedError:
     """What the store refuses in rows, as a fault of the batch: shape E_SCHEMA, rows E_ROWS_BAD."""
     return refused("E_SCHEMA" if error.code == _FORM else "E_ROWS_BAD", f"{error.what}（{error.code}）", where=where)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hub.batch.content import check_watermark
 from hub.batch.sequence import Sequence
-from hub.errors import HubError, InputError, RefusedError
+from hub.errors import HubError, RefusedError
 from hub.trust.trust_list import Freshness
 from hub.verdict import CODES, Verdict, refused
 from ministry_node import pickup, position
@@ -132,7 +132,7 @@ def _next_in_line(
         except RefusedError as fault:
             return _answer(desk, case, fault)
         except HubError as failure:
-            if not isinstance(failure, InputError) or failure.code != _VALUE_DOES_NOT_FIT:
+            if failure.code != _VALUE_DOES_NOT_FIT:
                 raise
             return _answer(desk, case, of_rows(failure, manifest.batch_id))
 

@@ -59,7 +59,8 @@ def mod11_2(column: str) -> str:
 
 def valid_date(column: str) -> str:
     """True for a real date YYYYMMDD (GB/T 7408)."""
-    return f"(length({column}) = 8 AND try_strptime({column}, '%Y%m%d') IS NOT NULL)"
+    # strptime skips blanks, so the digits are asked for by themselves.
+    return f"(regexp_full_match({column}, '[0-9]{{8}}') AND try_strptime({column}, '%Y%m%d') IS NOT NULL)"
 
 
 def valid_month(column: str) -> str:

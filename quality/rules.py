@@ -60,8 +60,9 @@ def _field_rules(catalog: Catalog, field: Field, label: bool) -> list[RowRule]:
     if field.type == "N":
         rules.append(RowRule("YX14", field.name, f"list_contains(_malformed, {text(field.name)})"))
         rules.append(RowRule("YX18", field.name, f"list_contains(_overflow, {text(field.name)})"))
-    elif field.length and field.type == "C" and not is_open(catalog, field):
-        rules.append(RowRule("YX18", field.name, f"length({name}) > {field.length}"))
+    elif field.length and field.type == "C":
+        longest = field.width if is_open(catalog, field) else field.length  # where labels stand for codes, more fits
+        rules.append(RowRule("YX18", field.name, f"length({name}) > {longest}"))
     return rules
 
 

@@ -25,6 +25,7 @@ from hub.errors import HubError, UsageError
 from hub.settings import Node
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
+from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.state import counter, open_state, set_counter, transaction
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
@@ -41,6 +42,8 @@ class Options:
     review: bool = True
     allow_deletes: bool = False
     plan: bool = False
+    judge: bool = True
+    """Whether the second judge (Great Expectations) looks at the change set; the pipelines run it as a check."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,11 @@ def run_round(
     catalog = load_catalog(sources.site_dictionaries)
     con = open_state(node, catalog, today=options.today)
     try:
-        with transaction(con):
-            done = _round(con, node, catalog, sources, options, nonce, progress)
+        with (
+            second_judge(sources.site_dictionaries, wanted=options.judge and not options.plan) as judge,
+            transaction(con),
+        ):
+            done = _round(con, node, catalog, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)
             return done
@@ -96,6 +102,7 @@ def _round(
     options: Options,
     nonce: Callable[[], str],
     progress: Progress,
+    judge: SecondJudge,
 ) -> Round:
     run = counter(con, "run") + 1
     extracts = _extract(con, node, catalog, sources, options, run, progress)
@@ -116,9 +123,11 @@ def _round(
         progress=lambda what: progress("settle", what),
     )
     _check_brake(con, catalog, node, settled, options)
+    judge.look_at(settled.changes, rows=node.settings.expectation_rows, today=options.today)
     list_issues(con, catalog, folder, whole=whole, run=run)
     done = Round(
-        number, run, folder, whole, settled, read, (*extracts.alarms, *local.alarms), local.counts(),
+        number, run, folder, whole, settled, read, (*extracts.alarms, *local.alarms, *judge.alarms()),
+        local.counts(),
         _sums(con, "SELECT kind, sum(hits) FROM dirt GROUP BY kind"),
         _sums(con, "SELECT entity || '.' || field, sum(missing) FROM gap GROUP BY 1"),
         _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source "

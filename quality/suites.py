@@ -128,8 +128,9 @@ def _values(catalog: Catalog, item: Field) -> Iterator[Check]:
         yield Check("YX14", item.name, "ExpectWholeMatch", own, {"regex": MONTH if item.kind == "month" else YEAR})
     if item.kind == "phone":
         yield Check("YX16", item.name, "ExpectWholeMatch", own, {"regex": PHONE})
-    if item.type == "C" and item.length and not (table is not None and table.open):
-        yield Check("YX18", item.name, "length", own, {"max_value": item.length})
+    if item.type == "C" and item.length:
+        longest = item.width if table is not None and table.open else item.length
+        yield Check("YX18", item.name, "length", own, {"max_value": longest})
 
 
 def _coded(item: Field, table: str, codes: list[str]) -> Check:

@@ -81,11 +81,10 @@ def kept_batches(reader: Reader, node: Node, batch: str | None = None) -> Iterat
     table = OUTBOX if ours else INBOX
     query = sa.select(table).order_by(*table.primary_key.columns)
     if batch is not None:
-        parse_batch_id(batch)
         query = query.where(table.c.batch_id == batch)
     rows = reader.connection.execute(query).mappings().all()
     if batch is not None and not rows:
-        raise UsageError("E1028", "本节点没有这个批次", where=batch, step="用 hub batch ls 查看批次号")
+        raise UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")
     for row in rows:
         yield _kept(reader, node, dict(row), ours)
 

@@ -56,7 +56,9 @@ class RoundConfig(dg.Config):
 def change_set(context: dg.AssetExecutionContext, config: RoundConfig, node: NodeResource) -> Events:
     """One call: `run_round`. The second judge loads while the sources are read."""
     today = config.today or node.today()
-    options = Options(today=today, full=config.full, review=config.review, allow_deletes=config.allow_deletes)
+    options = Options(
+        today=today, full=config.full, review=config.review, allow_deletes=config.allow_deletes, judge=False
+    )
     with node.step() as here, judging(here) as judge:
         try:
             done = run_round(here, options, nonce=lambda: os.urandom(32).hex(), progress=_log(context))

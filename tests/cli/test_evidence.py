@@ -103,8 +103,11 @@ def test_the_ministry_must_keep_what_it_applied_and_the_province_may_let_go(
 
 
 def test_a_batch_that_is_not_here_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    for given, code in (("13-up-main-e0001-s0000000099", 2), ("nonsense", 4)):
-        assert call(capsys, "--node", lab.province, "batch", "show", given)[0] == code
+    for given in ("13-up-main-e0001-s0000000099", "nonsense"):
+        code, _, err = call(capsys, "--node", lab.province, "batch", "show", given)
+        assert code == 2
+        assert "[E1028]" in err
+        assert "nonsense" not in err
     assert call(capsys, "--node", lab.province, "batch", "verify")[0] == 2
 
 

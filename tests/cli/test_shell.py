@@ -162,7 +162,7 @@ def test_a_retryable_error_says_so_to_the_program(capsys: pytest.CaptureFixture[
 def test_off_a_terminal_a_long_step_gives_a_sign_of_life(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(every=0.01) as progress:
         progress.step("settle", "学生基本信息")
-        for _ in range(200):
+        for _ in range(20):
             if progress._thread is not None:
                 progress._thread.join(0.01)
     err = capsys.readouterr().err

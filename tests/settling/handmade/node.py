@@ -38,7 +38,9 @@ class Settled:
             write(world, self.folder / "src", dictionaries=self.dictionaries)
         self._golden, self._issues = {}, None
         dice = random.Random(today)
-        return run_round(self.node, Options(today=today, **options), nonce=lambda: dice.randbytes(32).hex())
+        return run_round(
+            self.node, Options(judge=False, today=today, **options), nonce=lambda: dice.randbytes(32).hex()
+        )
 
     def ask(self, sql: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.node.state), read_only=True) as con:

@@ -1,0 +1,55 @@
+"""The second judge beside a round: Great Expectations over the change set that the SQL gate let through.
+
+Decides what a disagreement means at the province: an alarm that names rule, field and how many records, never a value.
+The round goes on, because the gate has judged the same definitions by its own means; the pipelines stop on the same
+finding (`pipelines.province.checks`), where a person is at hand. The judge loads while the sources are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub.changes import ChangeSet
+from hub.errors import HubError
+from province_node.extract import Alarm
+from quality.judge import RunningJudge, start_judge
+
+SOURCE = "第二道质量复核"
+
+
+class SecondJudge:
+    """A judge at work, or none."""
+
+    def __init__(self, running: RunningJudge | None) -> None:
+        self._running = running
+
+    def look_at(self, changes: ChangeSet, *, rows: int, today: str) -> None:
+        """Hands over the change files; `rows` per entity (0: all), `today` YYYY-MM-DD."""
+        if self._running is None:
+            return
+        files: dict[str, list[Path]] = {}
+        for file in changes.files:
+            files.setdefault(file.entity, []).append(file.path)
+        self._running.submit(files, rows=rows, today=today)
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What the judge found, once it is done; its own failure is an alarm as well."""
+        if self._running is None:
+            return ()
+        try:
+            self._running.finish().require_clean()
+        except HubError as error:
+            return (Alarm(SOURCE, error.code, error.sentence(), error.retryable),)
+        return ()
+
+
+@contextmanager
+def second_judge(site_dictionaries: Path | None, *, wanted: bool) -> Iterator[SecondJudge]:
+    """Starts the judge's process, and ends it whatever happens."""
+    if not wanted:
+        yield SecondJudge(None)
+        return
+    with start_judge(site_dictionaries) as running:
+        yield SecondJudge(running)

@@ -79,10 +79,8 @@ def run_round(
     catalog = load_catalog(sources.site_dictionaries)
     con = open_state(node, catalog, today=options.today)
     try:
-        with (
-            second_judge(sources.site_dictionaries, wanted=options.judge and not options.plan) as judge,
-            transaction(con),
-        ):
+        wanted = options.judge and not options.plan
+        with second_judge(sources.site_dictionaries, wanted=wanted) as judge, transaction(con):
             done = _round(con, node, catalog, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)

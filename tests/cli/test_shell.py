@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 
 import pytest
 
@@ -57,9 +58,9 @@ def test_every_command_and_all_below_it_explain_themselves_in_chinese(
 
     from hub.cli.root import app
 
-    root = get_command(app)
-    context = root.make_context("hub", ["schema"])  # type: ignore[attr-defined]
-    command = root.get_command(context, name)  # type: ignore[attr-defined]
+    root: Any = get_command(app)
+    context = root.make_context("hub", ["schema"])
+    command = root.get_command(context, name)
     paths = [[name], *([name, below] for below in getattr(command, "commands", {}))]
     for path in paths:
         assert main([*path, "--help"]) == 0

@@ -39,7 +39,7 @@ class Settled:
         self._golden, self._issues = {}, None
         dice = random.Random(today)
         return run_round(
-            self.node, Options(judge=False, today=today, **options), nonce=lambda: dice.randbytes(32).hex()
+            self.node, Options(today=today, **({"judge": False} | options)), nonce=lambda: dice.randbytes(32).hex()
         )
 
     def ask(self, sql: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:

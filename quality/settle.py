@@ -225,7 +225,7 @@ def _balance(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity, coun
     )  # fmt: skip
     if not result.holds():
         raise HubError(
-            "E3101",
+            "E3131",
             f"{entity.cn}的条数不平衡：参与 {result.considered}，去向合计 "
             f"{result.inserted + result.updated + result.unchanged + sum(outcomes.values())}",
             where=entity.name,

@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
 export PYTHONUTF8 := 1
 
-.PHONY: demo test check serve bench clean lock help
+.PHONY: demo test test-protocol check serve bench clean lock help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -23,6 +23,10 @@ demo: $(STAMP) ## the main job on the embedded defaults: a province settles, the
 test: $(STAMP) ## sets up servers where missing and runs every test
 	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql
 	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
+
+test-protocol: $(STAMP) ## the acceptance table of the exchange, row by row: attack, expected, outcome
+	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql
+	@HUB_EVERY_ROW=1 $(PY) -m pytest -n 2 --dist loadfile tests/acceptance
 
 check: $(STAMP) ## lint, format, types, import contracts, documents in step
 	@$(VENV)/bin/ruff check .

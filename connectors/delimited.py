@@ -212,8 +212,12 @@ def _broken(layout: Layout) -> InputError:
                         step=step,
                     )
                 line = reader.line_num + 1
-    except csv.Error:
-        pass  # a field longer than any the layouts know; `line` is where it starts
+    except csv.Error:  # a field longer than any the layouts know; `line` is where it starts
+        return _unpaired(layout, line, step)
+    return _unpaired(layout, line, step)
+
+
+def _unpaired(layout: Layout, line: int, step: str) -> InputError:
     return InputError(
         "E2206", "一行过长或引号没有成对，不能按分隔文本读取", where=f"文件 {layout.path.name}，第 {line} 行", step=step
     )

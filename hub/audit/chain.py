@@ -48,13 +48,11 @@ def append(
     text holds what looks like an ID, student or mobile number (protocol 1.3 #7), `VerificationError` E3202 when the
     head is gone.
     """
-    if ts.tzinfo is None:
-        raise RuntimeError("audit time needs a time zone")
     number, previous = _head(connection, lock=True)
     texts = {"actor": actor, "actor_role": actor_role, "object": object, "purpose": purpose}
     record: dict[str, Any] = {
         "i": number + 1,
-        "ts": ts.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "ts": _stamp(ts),
         "node": node,
         "action": event.value,
         "result": result.value,
@@ -71,6 +69,12 @@ def append(
     if moved.rowcount != 1:
         raise RuntimeError("the audit head was not moved")
     return number + 1
+
+
+def _stamp(ts: datetime) -> str:
+    if ts.tzinfo is None:
+        raise RuntimeError("audit time needs a time zone")
+    return ts.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def verify(connection: sa.Connection) -> int | None:

@@ -23,35 +23,36 @@ from province_node.telling import exit_code, round_document, tell_exchange, tell
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="一机试验：建立并运行成对的省级、部级节点。")
 
 Folder = Annotated[Path, typer.Argument(metavar="目录", help="试验目录")]
+SourcesOption = Annotated[
+    Path, typer.Option("--sources", metavar="目录", help="含 s1.db、s2.db、s3.db 与 templates/，或 sources.toml")
+]
+ProvinceOption = Annotated[str, typer.Option("--province", metavar="代码", help="两位省级代码（GB/T 2260）")]
+ProvinceDb = Annotated[str | None, typer.Option("--province-db", metavar="URL", help="省级数据库，默认 SQLite")]
+MinistryDb = Annotated[str | None, typer.Option("--ministry-db", metavar="URL", help="部级数据库，默认 SQLite")]
+TransportOption = Annotated[
+    str | None, typer.Option("--transport", metavar="URL", help="folder:目录 或 sftp://用户@主机:端口")
+]
+HostKeys = Annotated[
+    list[str] | None, typer.Option("--host-key", metavar="公钥", help="SFTP 服务器主机公钥行，可多次给出")
+]
+ExchangeRoot = Annotated[
+    Path | None, typer.Option("--exchange-root", metavar="目录", help="SFTP 服务器的交换目录在本机上的位置")
+]
+SshKey = Annotated[Path | None, typer.Option("--ssh-key", metavar="文件", help="省级登录 SFTP 的私钥；不给则新建一对")]
 
 
 @app.command("init")
 def init(
     ctx: typer.Context,
     folder: Folder,
-    sources: Annotated[
-        Path,
-        typer.Option("--sources", metavar="目录", help="数据源：含 s1.db、s2.db、s3.db 与 templates/，或 sources.toml"),
-    ],
-    province: Annotated[str, typer.Option("--province", metavar="代码", help="两位省级代码（GB/T 2260）")] = "13",
-    province_db: Annotated[
-        str | None, typer.Option("--province-db", metavar="URL", help="省级数据库，默认 SQLite")
-    ] = None,
-    ministry_db: Annotated[
-        str | None, typer.Option("--ministry-db", metavar="URL", help="部级数据库，默认 SQLite")
-    ] = None,
-    transport: Annotated[
-        str | None, typer.Option("--transport", metavar="URL", help="folder:目录 或 sftp://用户@主机:端口")
-    ] = None,
-    host_key: Annotated[
-        list[str] | None, typer.Option("--host-key", metavar="公钥", help="SFTP 服务器主机公钥行，可多次给出")
-    ] = None,
-    exchange_root: Annotated[
-        Path | None, typer.Option("--exchange-root", metavar="目录", help="SFTP 服务器的交换目录在本机上的位置")
-    ] = None,
-    ssh_key: Annotated[
-        Path | None, typer.Option("--ssh-key", metavar="文件", help="省级登录 SFTP 的私钥；不给则新建一对")
-    ] = None,
+    sources: SourcesOption,
+    province: ProvinceOption = "13",
+    province_db: ProvinceDb = None,
+    ministry_db: MinistryDb = None,
+    transport: TransportOption = None,
+    host_key: HostKeys = None,
+    exchange_root: ExchangeRoot = None,
+    ssh_key: SshKey = None,
 ) -> None:
     """在目录中建立成对的省级、部级节点：密钥、信任清单、数据库、交换目录。目录须为空或不存在。"""
     shell = shell_of(ctx)

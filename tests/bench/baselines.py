@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -32,7 +33,8 @@ def raw_limit(place: Place) -> dict[str, float]:
 
 
 def _psql(url: str, command: str) -> None:
-    subprocess.run(["psql", conninfo(url), "-q", "-v", "ON_ERROR_STOP=1", "-c", command], check=True)
+    quiet = {**os.environ, "PGOPTIONS": "-c client_min_messages=warning"}
+    subprocess.run(["psql", conninfo(url), "-q", "-v", "ON_ERROR_STOP=1", "-c", command], check=True, env=quiet)
 
 
 def _copy_out(url: str, table: str, file: Path) -> None:
@@ -90,9 +92,8 @@ def _sftp(place: Place) -> None:
         ["sftp", "-q", "-b", "-", *options, "-P", str(place.sshd.port), f"{user}@127.0.0.1"],
         input=batch + "\n",
         text=True,
-        check=False,
+        check=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
     )
 
 

@@ -48,12 +48,19 @@ Random = Callable[[int], bytes]
 
 @dataclass(frozen=True)
 class Plan:
-    """A batch to be: its place in the stream and the change files it carries."""
+    """A batch to be: its place in the stream and the files it carries.
+
+    `watermark`: given for what carries no change of its own (heartbeat, census, repair, snapshot part); otherwise the
+    files' change-log ids.
+    """
 
     stream_id: StreamId
     seq: int
     files: tuple[ChangeFile, ...]
     supersedes: str | None = None
+    kind: str = "delta"
+    part: tuple[int, int] | None = None
+    watermark: Watermark | None = None
 
     @property
     def batch_id(self) -> str:
@@ -172,12 +179,13 @@ def sign_batches(
             stream_id=plan.stream_id,
             seq=plan.seq,
             prev=position.last_digest,
-            kind="delta",
+            kind=plan.kind,
+            part=plan.part,
             created=terms.created,
             expires=terms.created + VALIDITY,
             schema=terms.schema,
             codeset=terms.codeset,
-            watermark=Watermark(plan.files[0].lo, plan.files[-1].hi),
+            watermark=plan.watermark or Watermark(plan.files[0].lo, plan.files[-1].hi),
             files=tuple(parts),
             recipients=recipients,
             producer=terms.producer,

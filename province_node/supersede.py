@@ -61,6 +61,7 @@ def _unsuperseded(reader: Reader, here: Standing) -> list[Mapping[Any, Any]]:
     query = (
         sa.select(OUTBOX.c.seq, OUTBOX.c.batch_id, OUTBOX.c.cs_no, OUTBOX.c.lo, OUTBOX.c.hi, OUTBOX.c.state)
         .where(OUTBOX.c.stream == STREAM, OUTBOX.c.epoch == here.position.stream_id.epoch)
+        .where(OUTBOX.c.hi >= OUTBOX.c.lo)  # a void batch without changes of its own leaves nothing to seal again
         .order_by(OUTBOX.c.seq)
     )
     rows: Sequence[Mapping[Any, Any]] = reader.connection.execute(query).mappings().all()

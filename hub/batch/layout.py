@@ -155,6 +155,20 @@ def trust_list_name(version: int) -> str:
     return f"trust-list-{version:06d}.dsse"
 
 
+def control_name(number: int) -> str:
+    """Name of an order to a province, 1..9999999999."""
+    if not 0 < number <= 9_999_999_999:
+        raise refused("E_NAME", "指令编号不合规定", where=str(number))
+    return f"control-{number:010d}.dsse"
+
+
+def statement_name(number: int) -> str:
+    """Name of a DR statement, 1..999999."""
+    if not 0 < number <= 999_999:
+        raise refused("E_NAME", "灾备声明编号不合规定", where=str(number))
+    return f"dr-{number:06d}.dsse"
+
+
 def parse_name(name: str) -> ParsedName:
     """Take a file name apart by full match; anything else is E_NAME (protocol 2.7)."""
     if not name.isascii() or len(name) > MAX_NAME_BYTES:

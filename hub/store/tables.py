@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from hub.catalog import Catalog, Entity, Field
 from hub.changes import PK_LENGTH
+from hub.store.census_tables import CENSUS_METADATA
 from hub.store.ledger import METADATA, char, long_text, text
 
 # Columns before the payload of a golden table, and in every digest line except `node`.
@@ -28,6 +29,8 @@ class Tables:
 
     metadata: sa.MetaData
     golden: dict[str, sa.Table]
+    # Where a snapshot's rows wait until all parts are there (protocol 9.2): as `golden`, and never read by anyone else.
+    shadow: dict[str, sa.Table]
 
     def __getitem__(self, name: str) -> sa.Table:
         """Table by its database name."""
@@ -38,14 +41,20 @@ def build_tables(catalog: Catalog) -> Tables:
     """Metadata of one node's database, derived from the catalogue."""
     metadata = sa.MetaData(naming_convention=METADATA.naming_convention)
     golden = {e.name: _golden(e, metadata) for e in catalog.entities.values()}
-    for table in METADATA.tables.values():
+    shadow = {e.name: _golden(e, metadata, shadow_name(e)) for e in catalog.entities.values()}
+    for table in [*METADATA.tables.values(), *CENSUS_METADATA.tables.values()]:
         table.to_metadata(metadata)
-    return Tables(metadata, golden)
+    return Tables(metadata, golden, shadow)
 
 
 def golden_name(entity: Entity) -> str:
     """`g_xs`"""
     return f"g_{entity.name.lower()}"
+
+
+def shadow_name(entity: Entity) -> str:
+    """`z_xs`"""
+    return f"z_{entity.name.lower()}"
 
 
 def column_type(field: Field) -> Any:
@@ -64,9 +73,9 @@ def column_type(field: Field) -> Any:
     return number
 
 
-def _golden(entity: Entity, metadata: sa.MetaData) -> sa.Table:
+def _golden(entity: Entity, metadata: sa.MetaData, name: str | None = None) -> sa.Table:
     return sa.Table(
-        golden_name(entity),
+        name or golden_name(entity),
         metadata,
         sa.Column("node", char(2), primary_key=True, nullable=False),
         sa.Column("pk", char(PK_LENGTH), primary_key=True, nullable=False),

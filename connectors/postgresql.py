@@ -7,6 +7,7 @@ snapshot, and every later question runs in it, so the tables of one extract agre
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from connectors.database import DatabaseSource
 from hub.catalog import SourceColumn
 
 BLOCK_BYTES = 32 << 20
+PIECE_ROWS = 1_024
 _SESSION = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL datestyle = 'ISO, YMD'",
@@ -79,23 +81,26 @@ class PostgreSQLSource(DatabaseSource):
         # The driver's dialect doubles per cent signs for parameters; there are none here.
         statement = f"COPY ({str(body).replace('%%', '%')}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
         with link.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-            lines: list[bytes] = []
-            size = 0
-            for line in copy:  # one message is one row
-                lines.append(bytes(line))
-                size += len(line)
-                if len(lines) >= block_rows or size >= BLOCK_BYTES:
-                    yield parse_block(lines, names)
-                    lines, size = [], 0
-            if lines:
-                yield parse_block(lines, names)
+            messages = iter(copy)  # one message is one row; joined in C, never looked at one by one
+            pieces: list[bytes] = []
+            size, rows, step = 0, 0, min(PIECE_ROWS, block_rows)
+            while piece := b"".join(islice(messages, step)):
+                pieces.append(piece)
+                size += len(piece)
+                rows += step
+                if rows + step > block_rows or size >= BLOCK_BYTES:
+                    yield parse_block(pieces, names)
+                    pieces, size, rows = [], 0, 0
+            if pieces:
+                yield parse_block(pieces, names)
 
 
-def parse_block(lines: list[bytes], names: tuple[str, ...]) -> pa.RecordBatch:
+def parse_block(pieces: list[bytes], names: tuple[str, ...]) -> pa.RecordBatch:
     """CSV rows as one block of strings; an unquoted empty field is NULL, a quoted one is ''."""
+    whole = b"".join(pieces)
     parsed = pacsv.read_csv(
-        pa.BufferReader(b"".join(lines)),
-        read_options=pacsv.ReadOptions(column_names=list(names), block_size=max(1 << 20, 2 * max(map(len, lines)))),
+        pa.BufferReader(whole),
+        read_options=pacsv.ReadOptions(column_names=list(names), block_size=max(BLOCK_BYTES, len(whole)) + 1),
         parse_options=pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
             column_types=block_schema(names),

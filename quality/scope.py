@@ -3,7 +3,7 @@
 Decides, from the rows touched in this round, every record whose outcome could differ: the record itself, its rivals in
 clashes (by old and by new values), what hangs on it, and what counts it. A round over everything has no scope tables.
 
-Tables: `k_<entity>` (view): contributions in scope under current keys, `rid` their row id; `scope_<entity>`: keys.
+Tables: `k_<entity>` (a view in a whole round): contributions in scope under current keys, `rid` their row id; `scope_<entity>`: keys.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def make_view(con: duckdb.DuckDBPyConnection, entity: Entity, *, whole: bool, al
     if not whole:
         keys = ", ".join(ident(k) for k in scope_key(entity))
         base = f"SELECT * FROM ({base}) SEMI JOIN scope_{entity.name} USING ({keys})"
-    con.execute(f"CREATE OR REPLACE TEMP VIEW k_{entity.name} AS {base}")
+    # Many statements look at it: the few rows of an increment are fetched once, the stock is never copied.
+    kind = "VIEW" if whole else "TABLE"
+    con.execute(f"CREATE OR REPLACE TEMP {kind} k_{entity.name} AS {base}")
 
 
 def scope_key(entity: Entity) -> tuple[str, ...]:

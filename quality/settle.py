@@ -135,9 +135,10 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     if not round_.whole:
         _scope_one(con, round_, entity)
     aliases = bool(scalar(con, "SELECT count(*) FROM student_alias"))
-    scope.make_view(con, entity, whole=round_.whole, aliases=aliases)
-    if entity.name == "xs":  # WZ08, WY03, YZ10 look at these before their own turn.
-        for name in STUDENT[1:]:
+    if entity.name not in STUDENT:
+        scope.make_view(con, entity, whole=round_.whole, aliases=aliases)
+    elif entity.name == STUDENT[0]:  # WZ08, WY03, YZ10 look at the other tables before their own turn.
+        for name in STUDENT:
             scope.make_view(con, catalog.entities[name], whole=round_.whole, aliases=aliases)
     gate.open_entity(con, entity, table)
     if table is not None:

@@ -33,6 +33,7 @@ from ministry_node import position, receipts
 from ministry_node.admit import header_of
 from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
+from ministry_node.down import note_acks
 from ministry_node.receipts import Issued
 
 Files = Generator[tuple[FileEntry, Path], None, None]
@@ -108,6 +109,7 @@ def _once(desk: Desk, case: Case, ruling: Ruling, files: Callable[[], Files] | N
         if ruling.verdict.consumes_seq:
             _inbox(tx.connection, desk, case, ruling, counts)
             position.move(tx.connection, manifest, digest, hi=hi)
+            note_acks(tx.connection, manifest, node=desk.node, at=desk.at)
     return issued
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from hub.audit import Event, append
 from hub.catalog import Catalog, load_catalog
+from hub.down.flow import acks
 from hub.errors import HubError
 from hub.keyring import Keyring, open_keyring
 from hub.registered import codeset_ref, schema_ref
@@ -58,6 +59,7 @@ class Desk:
             producer=producer(self.node.party, (self.node.folder / FILE).read_bytes(), run),
             last_receipt=last_receipt(reader, here.position.stream_id),
             created=self.at,
+            ack=acks(reader.connection, self.keyring, self.node.party),
         )
 
     def note(self, transaction: Transaction, event: Event, subject: str, detail: Mapping[str, str | int]) -> None:

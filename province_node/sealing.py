@@ -32,6 +32,7 @@ from hub.batch.manifest import (
     Recipient,
     RowCounts,
     SchemaRef,
+    StreamAck,
     Watermark,
     sign_manifest,
 )
@@ -110,6 +111,7 @@ class Terms:
     producer: Producer
     last_receipt: Position | None
     created: datetime
+    ack: tuple[StreamAck, ...] = ()
 
 
 def plan_batches(
@@ -191,6 +193,7 @@ def sign_batches(
             producer=terms.producer,
             trust_version=terms.keyring.trust.version,
             supersedes=plan.supersedes,
+            ack=terms.ack,
             last_receipt=terms.last_receipt,
         )
         check_trust(manifest, terms.keyring.trust, at=terms.created, where=manifest.batch_id)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from hub.catalog import Catalog, Entity, Field
 from hub.changes import PK_LENGTH
+from hub.store import registry_tables as _registry_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store.census_tables import CENSUS_METADATA
 from hub.store.ledger import METADATA, char, long_text, text
 

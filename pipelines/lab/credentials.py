@@ -1,4 +1,4 @@
-"""Keys, certificates, trust lists and the first epoch grant of a laboratory (protocol 9.1, 10).
+"""Keys, certificates, trust lists and the first epoch grants of a laboratory (protocol 9.1, 10).
 
 Decides who may do what in a lab: the ministry answers, the province seals, three offline keys sign trust lists and
 grants, two at a time, and an escrow key can open everything. All are development key files and say so; production keys
@@ -18,7 +18,8 @@ from cryptography import x509
 
 from hub import keyring
 from hub.batch.grant import EpochGrant, build_grant
-from hub.batch.layout import ESCROW, MINISTRY, StreamId, grant_name, trust_list_name
+from hub.batch.layout import ESCROW, EVERYONE, MINISTRY, StreamId, grant_name, trust_list_name
+from hub.down.form import CASE, CODES, ERRORS, stream_of
 from hub.settings import Node
 from hub.trust.authority import LabAuthority
 from hub.trust.build import MemberEntry, SignEntry, TrustDraft, build_trust_list
@@ -73,7 +74,7 @@ class Pair:
 def create_credentials(
     lab: Path, province: Node, ministry: Node, *, host_keys: Sequence[str], at: datetime, rng: Random
 ) -> TrustList:
-    """Writes all keys, trust list 1, the pins and the grant that opens `up/main` epoch 1; returns the trust list."""
+    """Writes all keys, trust list 1, the pins and the grants that open every stream; returns the trust list."""
     offline = lab / OFFLINE
     authority = LabAuthority.create("实验 CA（仅供演示）", now=at)
     for folder in (offline, province.keys, ministry.keys):
@@ -90,13 +91,25 @@ def create_credentials(
         _write_secret(node.keys / "record.secret", rng(32).hex().encode())
     trust = _issue(lab, province, ministry, version=1, host_keys=host_keys, at=at)
     pins = [cert_keyid(_pair(offline, f"{name}.key.pem", f"{name}.cert.pem").cert) for name in ROOTS]
-    stream_id = StreamId(province.party, "up", "main", 1)
-    grant = EpochGrant(stream_id, "首次开通", "continue", None, at)
-    envelope, _ = build_grant(grant, [_root(offline, name).signer for name in ROOTS[:2]])
     for node in (province, ministry):
         (node.trust / keyring.PINS).write_text(json.dumps({"pins": pins}, indent=1) + "\n", encoding="ascii")
-        (node.trust / grant_name(stream_id)).write_bytes(envelope)
+    for stream_id in first_streams(province.party):
+        issue_grant(lab, (province, ministry), EpochGrant(stream_id, "首次开通", "continue", None, at))
     return trust
+
+
+def first_streams(party: str) -> tuple[StreamId, ...]:
+    """The streams a lab opens: the province's own up stream, its down streams, and the public one (protocol 2.7)."""
+    down = (stream_of(CODES, EVERYONE), stream_of(ERRORS, party), stream_of(CASE, party))
+    return (StreamId(party, "up", "main", 1), *down)
+
+
+def issue_grant(lab: Path, nodes: Sequence[Node], grant: EpochGrant) -> bytes:
+    """An epoch grant by two of the three offline keys, laid into the nodes' `trust/`; returns the envelope."""
+    envelope, _ = build_grant(grant, [_root(lab / OFFLINE, name).signer for name in ROOTS[:2]])
+    for node in nodes:
+        (node.trust / grant_name(grant.stream_id)).write_bytes(envelope)
+    return envelope
 
 
 def renew_trust(lab: Path, province: Node, ministry: Node, current: TrustList, *, at: datetime) -> TrustList | None:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from connectors.registry import load_sources
 from hub.audit import Event, append
-from hub.batch.layout import MINISTRY, StreamId, grant_name, trust_list_name
+from hub.batch.layout import EVERYONE, MINISTRY, StreamId, grant_name, trust_list_name
 from hub.catalog import Catalog, load_catalog
 from hub.errors import InputError, RefusedError, UsageError
 from hub.keyring import open_keyring
@@ -32,7 +32,7 @@ from hub.settings import FILE, Node, open_node, write_settings
 from hub.store import open_store
 from hub.transport import open_server
 from hub.trust.trust_list import TrustList
-from pipelines.lab.credentials import OFFLINE, Random, create_credentials
+from pipelines.lab.credentials import OFFLINE, Random, create_credentials, first_streams
 
 PROVINCE: Final = "province"
 THERE: Final = "ministry"
@@ -169,8 +169,13 @@ def publish_trust(place: Path, province: Node, trust: TrustList) -> None:
     server.prepare(province.party)
     newest = trust_list_name(trust.version)
     server.publish_pub(newest, (province.trust / newest).read_bytes(), [province.party], replace=True)
-    grant = grant_name(StreamId(province.party, "up", "main", 1))
-    server.publish(province.party, grant, (province.trust / grant).read_bytes(), replace=True)
+    for stream_id in first_streams(province.party):
+        grant = grant_name(stream_id)
+        body = (province.trust / grant).read_bytes()
+        if stream_id.party == EVERYONE:
+            server.publish_pub(grant, body, [province.party], replace=True)
+        else:
+            server.publish(province.party, grant, body, replace=True)
 
 
 def _prepare_store(node: Node, catalog: Catalog, trust: TrustList, at: datetime) -> None:

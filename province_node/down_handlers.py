@@ -1,0 +1,14 @@
+"""Who takes in which down stream at the province: one handler per stream, called by `down.receive_down`.
+
+A handler gets the open transaction and a believed batch (`down_parts.Received`), writes its rows through that
+transaction and nothing else; a HubError it raises keeps the batch out. A stream is read once its handler stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from province_node.down import Handler
+
+HANDLERS: Final[Mapping[str, Handler]] = {}

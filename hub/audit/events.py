@@ -21,6 +21,8 @@ class Event(Enum):
     SOURCE_ALARM = "来源告警"
     CHANGE_SET_APPLIED = "变更集入库"
     DECISION_RECORDED = "冲突裁决"
+    CONFLICTS_FOLLOWED = "冲突随源更新"
+    OPERATOR_CHANGED = "人员与角色变更"
     BATCH_SEALED = "批次封装"
     BATCH_SENT = "批次发送"
     BATCH_APPLIED = "批次入库"

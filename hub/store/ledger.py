@@ -231,7 +231,16 @@ CONFLICT: Final = sa.Table(
     _number("rows_named"),
     _number("run_no"),
     _number("closed_run"),
+    _number("decision_no"),
+    _text("subject", 24),
+    _text("school", 20),
+    _text("division", 6),
+    _private("basis", text(24)),
 )
+sa.Index("ix_conflict_decision", CONFLICT.c.decision_no)
+sa.Index("ix_conflict_digest", CONFLICT.c.digest)
+sa.Index("ix_conflict_run", CONFLICT.c.run_no)
+sa.Index("ix_conflict_closed", CONFLICT.c.closed_run)
 FINDING: Final = sa.Table(
     "finding",
     METADATA,

@@ -64,6 +64,10 @@ class Reader:
         self._tables = tables
         self._where = where
 
+    def golden(self, entity: str) -> sa.Table:
+        """The golden table of an entity, for statements that join it."""
+        return self._tables.golden[entity]
+
     def read(
         self,
         entity: Entity,

@@ -1,7 +1,7 @@
 """The database tables that follow from the catalogue: one golden table per entity, beside the hub's own tables.
 
 Decides names and column types; migrations build exactly this (a test compares). Golden rows are keyed by
-(node, pk): the province's two-digit code and the record number. No natural key is indexed, because private columns
+(node, pk): the province's two-digit code and the record number. No private column is indexed, because private columns
 will be encrypted at rest (protocol 14.2).
 """
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from hub.catalog import Catalog, Entity, Field
 from hub.changes import PK_LENGTH
+from hub.store import decision_tables as _decision_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import registry_tables as _registry_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store.census_tables import CENSUS_METADATA
 from hub.store.ledger import METADATA, char, long_text, text

@@ -1,0 +1,143 @@
+"""Lists of conflicts: filter, data scope, keyset paging, counts. The one place where scope becomes SQL (console 1).
+
+Decides that an id outside the operator's scope is not there at all, that a page begins after a number and never at an
+offset, and that figures count distinct conflicts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from hub.errors import UsageError
+from hub.store import Reader
+from hub.store.decision_tables import DECISION
+from quality.decisions import State
+from quality.roles import Scope, covered
+
+PAGE_SIZES: Final = (10, 20, 50, 100)
+MAX_PAGE: Final = 5_000
+FACETS: Final = ("entity", "field", "rule", "state", "cause", "school", "assignee", "authority")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Conditions of a list; empty means all. `state` empty: everything; `overdue` looks at `today` (YYYY-MM-DD)."""
+
+    entity: tuple[str, ...] = ()
+    field: tuple[str, ...] = ()
+    rule: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+    cause: tuple[str, ...] = ()
+    school: tuple[str, ...] = ()
+    assignee: tuple[str, ...] = ()
+    authority: tuple[str, ...] = ()
+    op_no: tuple[str, ...] = ()
+    proposer: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    overdue: str = ""
+
+    def text(self) -> str:
+        """Canonical JSON: what a preview and its apply compare."""
+        return json.dumps({k: v for k, v in asdict(self).items() if v}, ensure_ascii=False, sort_keys=True)
+
+    @staticmethod
+    def of(text: str) -> Filter:
+        """The filter back from `text()`."""
+        given: dict[str, Any] = {k: v if isinstance(v, str) else tuple(v) for k, v in json.loads(text).items()}
+        return Filter(**given)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows in order of number; `after`: where the next page begins, None at the end."""
+
+    rows: tuple[dict[str, Any], ...]
+    after: int | None
+
+
+def conditions(chosen: Filter) -> list[Any]:
+    """WHERE terms of a filter."""
+    terms: list[Any] = []
+    for name in (*FACETS, "op_no", "proposer"):
+        wanted = getattr(chosen, name)
+        if wanted:
+            terms.append(DECISION.c[name].in_(wanted))
+    if chosen.numbers:
+        terms.append(DECISION.c.decision_no.in_(chosen.numbers))
+    if chosen.overdue:
+        terms += [DECISION.c.due < chosen.overdue, DECISION.c.state != str(State.EFFECTIVE)]
+    return terms
+
+
+def within(reader: Reader, node: str, scopes: Sequence[Scope]) -> Any:
+    """WHERE term of the data scope: a record lies in it by its school or by the division its school stands in now.
+
+    Divisions follow the reporting tree, not code prefixes (定州 does not report to 保定). No scope: nothing.
+    """
+    schools = reader.golden("xx")
+    terms: list[Any] = []
+    for divisions, own, entities in covered(scopes):
+        if divisions is None:
+            place: Any = sa.true()
+        else:
+            place = sa.or_(
+                DECISION.c.school.in_(sorted(own)),
+                DECISION.c.school.in_(
+                    sa.select(schools.c.xxdm).where(schools.c.node == node, schools.c.xzqhm.in_(sorted(divisions)))
+                ),
+                # A school that is not in the store yet: the division its source names.
+                sa.and_(
+                    DECISION.c.division.in_(sorted(divisions)),
+                    ~sa.exists().where(schools.c.node == node, schools.c.xxdm == DECISION.c.school),
+                ),
+            )
+        terms.append(sa.and_(place, DECISION.c.entity.in_(sorted(entities))) if entities else place)
+    return sa.or_(sa.false(), *terms)
+
+
+def page(reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, *, after: int = 0, size: int = 50) -> Page:
+    """One page, keyset: conflicts with a number above `after`, at most `size`."""
+    if not 1 <= size <= MAX_PAGE:
+        raise UsageError("E1055", f"每页条数须在 1 与 {MAX_PAGE} 之间", step="改正 --size")
+    query = (
+        sa.select(DECISION)
+        .where(DECISION.c.decision_no > after, *conditions(chosen), within(reader, node, scopes))
+        .order_by(DECISION.c.decision_no)
+        .limit(size + 1)
+    )
+    rows = [dict(r) for r in reader.connection.execute(query).mappings()]
+    more = len(rows) > size
+    return Page(tuple(rows[:size]), int(rows[size - 1]["decision_no"]) if more else None)
+
+
+def count(reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter) -> int:
+    """Distinct conflicts, not events."""
+    query = sa.select(sa.func.count()).select_from(DECISION).where(*conditions(chosen), within(reader, node, scopes))
+    return int(reader.connection.execute(query).scalar_one())
+
+
+def groups(
+    reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, by: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Counts of distinct conflicts per combination of columns."""
+    columns = [DECISION.c[name] for name in by]
+    query = (
+        sa.select(*columns, sa.func.count().label("conflicts"))
+        .where(*conditions(chosen), within(reader, node, scopes))
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    return [dict(r) for r in reader.connection.execute(query).mappings()]
+
+
+def facet(reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, name: str) -> dict[str, int]:
+    """Counts per value of one facet, which ignores its own filter (console 2)."""
+    if name not in FACETS:
+        raise RuntimeError(f"no facet {name!r}")
+    free = Filter(**{**asdict(chosen), name: ()})
+    return {r[name] or "": int(r["conflicts"]) for r in groups(reader, node, scopes, free, [name])}

@@ -1,0 +1,273 @@
+"""Decisions in the database: one conflict read as a value, one transition written with its event, audit and correction.
+
+Decides that a transition, its history row, its audit record and the correction it causes commit together or not at all,
+and that the row still has the version that was decided on. The state machine itself is `quality.decisions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from hub.audit import Event, Result, append
+from hub.errors import HubError
+from hub.store import Reader, Store, Transaction
+from hub.store.decision_tables import CORRECTION, DECISION, DECISION_EVENT
+from hub.store.ledger import CONFLICT
+from quality.decisions import Action, Conflict, Kind, Move, Proposal, Refusal, Source, State, Step, decide
+from quality.decisions_query import within
+from quality.reasons import check_reason
+from quality.roles import Operator
+
+WAITING: Final = "待处理"
+PENDING, WITHDRAWN = "待源头确认", "已撤回"
+SILENT: Final = frozenset({Action.ASSIGN, Action.COMMENT, Action.DUE})
+
+
+class DecisionRefusedError(HubError):
+    """A decision that may not be made; nothing was written. `status`: what a web page answers (403, 404, 409, 422)."""
+
+    exit_code = 3
+
+    def __init__(self, refusal: Refusal, number: int) -> None:
+        super().__init__(refusal.code, refusal.sentence, where=f"冲突 {number}", step=_NEXT.get(refusal.status, ""))
+        self.status = refusal.status
+        self.refusal = refusal
+
+
+_NEXT: Final = {
+    403: "换由有权处理的另一人办理",
+    404: "核对冲突编号与本人的数据范围",
+    409: "重新查看该冲突的当前内容与版本号后再处理",
+    422: "按提示改正后重试",
+}
+
+
+@dataclass(frozen=True)
+class Acting:
+    """Under which node, operator and moment something is done. `at`: aware; `today`: YYYY-MM-DD; `op_no`: the 操作号."""
+
+    node: str
+    by: Operator
+    at: datetime
+    today: str
+    op_no: str = ""
+
+    @property
+    def ts(self) -> str:
+        """As the tables hold it: UTC, ISO 8601, `Z`, milliseconds."""
+        if self.at.tzinfo is None:
+            raise RuntimeError("times are aware")
+        return self.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def act(store: Store, acting: Acting, number: int, move: Move, *, version: int) -> Step:
+    """Makes one transition in its own transaction.
+
+    Raises `DecisionRefusedError`; a refusal for want of right (403, four-eyes among them) leaves an audit record, and
+    nothing else.
+    """
+    try:
+        with store.begin() as tx:
+            return transition(tx, acting, number, move, version=version)
+    except DecisionRefusedError as refused:
+        if refused.status == 403:
+            with store.begin() as tx:
+                _audit(tx, acting, f"conflict {number}", move, {"code": refused.code}, Result.REFUSED)
+        raise
+
+
+def transition(tx: Transaction, acting: Acting, number: int, move: Move, *, version: int) -> Step:
+    """The same within the caller's transaction."""
+    row = _row(tx, number, acting, lock=True)
+    conflict = as_value(row, sources_of(tx, [number]).get(number, []))
+    verdict = check_reason(move) or decide(conflict, move, acting.by, version=version, today=acting.today)
+    if isinstance(verdict, Refusal):
+        raise DecisionRefusedError(verdict, number)
+    stamp = _audit(tx, acting, f"conflict {number}", move, {"to": str(verdict.after.state)})
+    _write(tx, acting, row, verdict, stamp)
+    return verdict
+
+
+def load(reader: Reader, number: int, acting: Acting | None = None) -> tuple[dict[str, Any], Conflict]:
+    """The stored row and the conflict as a value. `DecisionRefusedError` 404 when there is none in the operator's scope."""
+    row = _row(reader, number, acting, lock=False)
+    return row, as_value(row, sources_of(reader, [number]).get(number, []))
+
+
+def _row(reader: Reader, number: int, acting: Acting | None, *, lock: bool) -> dict[str, Any]:
+    query = sa.select(DECISION).where(DECISION.c.decision_no == number)
+    if acting is not None:
+        query = query.where(within(reader, acting.node, acting.by.scopes("query")))
+    found = reader.connection.execute(query.with_for_update() if lock else query).mappings().first()
+    if found is None:
+        raise DecisionRefusedError(Refusal("E3331", "没有这个冲突，或不在您的数据范围内", 404), number)
+    return dict(found)
+
+
+def sources_of(reader: Reader, numbers: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
+    """The losing values that stand, by conflict number, oldest first."""
+    query = sa.select(CONFLICT).where(CONFLICT.c.decision_no.in_(list(numbers)), CONFLICT.c.closed_run.is_(None))
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in reader.connection.execute(query.order_by(CONFLICT.c.conflict_no)).mappings():
+        found.setdefault(int(row["decision_no"]), []).append(dict(row))
+    return found
+
+
+def as_value(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Conflict:
+    """The conflict as the state machine sees it."""
+    kind = row["kind"]
+    return Conflict(
+        number=int(row["decision_no"]),
+        state=State(row["state"]),
+        version=int(row["version"]),
+        round_no=int(row["round_no"]),
+        cause=row["cause"] or "",
+        sources=_sources(rows),
+        authority=row["authority"] or None,
+        clash=bool(row["clash"]),
+        proposal=Proposal(Kind(kind), row["chosen_source"], row["chosen_value"]) if kind else None,
+        proposer=row["proposer"],
+        reviewer=row["reviewer"],
+        effect=row["effect"] == "1",
+        state_before=State(row["state_before"]) if row["state_before"] else None,
+        until=row["until"],
+        assignee=row["assignee"],
+        due=row["due"],
+        last=f"{row['changed_at'] or ''} {row['cause'] or ''}".strip(),
+    )
+
+
+def _sources(rows: Iterable[Mapping[str, Any]]) -> tuple[Source, ...]:
+    found: dict[tuple[str, str | None], Source] = {}
+    for row in rows:
+        against = row["state"] == WAITING and row["winner_source"]
+        kept = row["winner_source"] == "P"
+        for source, value, valid in (
+            (row["source"], row["value"], not (against and kept)),
+            (row["winner_source"], row["winner_value"], not against or kept),
+        ):
+            if source:
+                found.setdefault((source, value), Source(source, value, bool(valid)))
+    return tuple(found.values())
+
+
+def _write(tx: Transaction, acting: Acting, row: Mapping[str, Any], step: Step, stamp: int) -> None:
+    number, before, after, move = step.before.number, step.before, step.after, step.move
+    values: dict[str, Any] = {
+        "stamp": stamp, "events": int(row["events"]) + 1, "version": after.version, "round_no": after.round_no,
+        "assignee": after.assignee, "due": after.due,
+    }  # fmt: skip
+    if move.action not in SILENT:
+        values |= {
+            "state": str(after.state), "cause": str(after.cause), "proposer": after.proposer, "reviewer": after.reviewer,
+            "state_before": str(after.state_before) if after.state_before else None, "until": after.until,
+            "effect": "1" if after.effect else "0", "op_no": acting.op_no or None, "changed_at": acting.ts,
+            **_proposal(after),
+        }  # fmt: skip
+    values |= _moments(acting, move)
+    changed = tx.connection.execute(
+        sa.update(DECISION)
+        .where(DECISION.c.decision_no == number, DECISION.c.version == before.version)
+        .values(**values)
+    )
+    if changed.rowcount != 1:
+        raise DecisionRefusedError(Refusal("E3322", "已被他人更新，请重新查看后再处理", 409), number)
+    chosen = move.proposal or after.proposal
+    tx.connection.execute(
+        sa.insert(DECISION_EVENT),
+        {
+            "decision_no": number, "event_no": values["events"], "round_no": after.round_no, "version": after.version,
+            "action": str(move.action), "from_state": str(before.state), "to_state": str(after.state),
+            "cause": str(after.cause), "person": acting.by.person, "actor": acting.by.name,
+            "role": acting.by.role_for(_verb(move)), "kind": str(chosen.kind) if chosen else None,
+            "chosen_source": chosen.source if chosen else None, "chosen_value": chosen.value if chosen else None,
+            "reason": move.reason or None, "note": _said(move), "op_no": acting.op_no or None, "ts": acting.ts,
+        },
+    )  # fmt: skip
+    _corrections(tx, acting, row, step)
+
+
+def _said(move: Move) -> str | None:
+    extra = move.until or move.due or move.assignee
+    return "；".join(t for t in (extra, move.note.strip()) if t) or None
+
+
+def _verb(move: Move) -> str:
+    from quality.decisions import LINES
+
+    return "return" if move.proposal and move.proposal.kind is Kind.RETURN else LINES[move.action].verb
+
+
+def _proposal(after: Conflict) -> dict[str, Any]:
+    if after.proposal is None:
+        return {"kind": None, "chosen_source": None, "chosen_value": None}
+    return {
+        "kind": str(after.proposal.kind),
+        "chosen_source": after.proposal.source,
+        "chosen_value": after.proposal.value,
+    }
+
+
+def _moments(acting: Acting, move: Move) -> dict[str, Any]:
+    if move.action is Action.PROPOSE:
+        return {"proposed_at": acting.ts, "reason": move.reason, "note": move.note.strip() or None}
+    if move.action is Action.APPROVE:
+        return {"reviewed_at": acting.ts}
+    if move.action in (Action.WITHDRAW, Action.REOPEN):
+        return {"reason": None, "note": None, "proposed_at": None, "reviewed_at": None}
+    return {}
+
+
+def _corrections(tx: Transaction, acting: Acting, row: Mapping[str, Any], step: Step) -> None:
+    """Approved against the authority: a request to the platform. Reopened: the open request is withdrawn."""
+    number, move = step.before.number, step.move
+    if move.action is Action.REOPEN:
+        tx.connection.execute(
+            sa.update(CORRECTION)
+            .where(CORRECTION.c.decision_no == number, CORRECTION.c.state == PENDING)
+            .values(state=WITHDRAWN, closed_at=acting.ts)
+        )
+    if move.action is Action.APPROVE and step.after.state is State.RETURNED:
+        last = tx.connection.execute(sa.select(sa.func.max(CORRECTION.c.correction_no))).scalar_one() or 0
+        tx.connection.execute(
+            sa.insert(CORRECTION),
+            {
+                "correction_no": int(last) + 1, "decision_no": number, "round_no": step.after.round_no,
+                **{c: row[c] for c in ("entity", "pk", "natural_key", "field", "rule", "school", "reason", "note", "due")},
+                "system": row["authority"], "old_value": row["authority_value"],
+                "wanted_value": row["chosen_value"], "state": PENDING,
+                "asked_by": acting.by.person, "asked_at": acting.ts,
+            },
+        )  # fmt: skip
+
+
+def _audit(
+    tx: Transaction,
+    acting: Acting,
+    subject: str,
+    move: Move,
+    detail: Mapping[str, str | int],
+    result: Result = Result.DONE,
+) -> int:
+    """One audit record; free texts and values stay in the workflow's own tables."""
+    return append(
+        tx.connection,
+        Event.DECISION_RECORDED,
+        ts=acting.at,
+        node=acting.node,
+        actor=acting.by.name,
+        actor_role=acting.by.role_for(_verb(move)),
+        object=subject,
+        result=result,
+        detail={
+            "action": str(move.action),
+            **({"reason": move.reason} if move.reason else {}),
+            **({"op": acting.op_no} if acting.op_no else {}),
+            **detail,
+        },
+    )

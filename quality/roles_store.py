@@ -66,7 +66,7 @@ def stop_operator(store: Store, node: str, name: str, *, at: datetime, actor: st
     with store.begin() as tx:
         done = tx.connection.execute(sa.update(OPERATOR).where(OPERATOR.c.name == name).values(state=STOPPED))
         if done.rowcount != 1:
-            raise UsageError("E1056", "没有这个经办人", where=name, step="用 hub operator ls 查看")
+            raise UsageError("E1056", "没有这个经办人", where=name, step="核对账号名")
         append(
             tx.connection, Event.OPERATOR_CHANGED, ts=at, node=node, actor=actor, object=f"operator {name} {STOPPED}"
         )
@@ -77,7 +77,7 @@ def operator_named(reader: Reader, name: str) -> Operator:
     row = reader.connection.execute(sa.select(OPERATOR).where(OPERATOR.c.name == name)).mappings().first()
     if row is None or row["state"] != ACTIVE:
         raise UsageError(
-            "E1056", "没有这个经办人，或已停用", where=name, step="用 hub operator add 登记，或换用有效账号"
+            "E1056", "没有这个经办人，或已停用", where=name, step="先登记该经办人，或换用有效账号"
         )
     return Operator(name, str(row["person"]), _grants(reader, name))
 

@@ -25,6 +25,7 @@ from rich.table import Table
 from connectors.sample.run import generate
 from hub.catalog import load_catalog
 from hub.errors import HubError
+from pipelines.lab.picture import save_picture
 from pipelines.lab.round import LabRound, run_lab, table_digests
 from pipelines.lab.setup import Lab, init_lab
 from pipelines.lab.spoil import replay, spoil
@@ -46,9 +47,9 @@ VERIFY = Path("deploy/verify/verify-dsse.sh")
 class Stage:
     """What the demo says and where it works."""
 
-    def __init__(self, folder: Path, students: int) -> None:
+    def __init__(self, folder: Path, students: int, *, record: bool = False) -> None:
         self.folder, self.students = folder, students
-        self.out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        self.out = Console(highlight=False, width=None if sys.stdout.isatty() else 110, record=record)
         self.sources, self.place = folder / "sources", folder / "lab"
 
     def title(self, number: int, text: str) -> None:
@@ -70,9 +71,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--students", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, default=Path(".demo"))
+    parser.add_argument("--picture", type=Path, help="also as an SVG picture in this file")
     options = parser.parse_args()
     logging.getLogger("hub.trust.keys").setLevel(logging.ERROR)  # said once, in words, by `prepare`
-    stage = Stage(options.folder, options.students)
+    stage = Stage(options.folder, options.students, record=options.picture is not None)
     try:
         lab = prepare(stage)
         first, seconds = first_day(stage)
@@ -85,6 +87,8 @@ def main() -> None:
         stage.out.print(f"[red]✘ {error.sentence()}")
         sys.exit(error.exit_code)
     farewell(stage, lab, held)
+    if options.picture is not None:
+        save_picture(stage.out, options.picture, title="make demo")
     sys.exit(0 if held else 4)
 
 
@@ -237,8 +241,9 @@ def trace(stage: Stage, lab: Lab) -> None:
     for node in (lab.province, lab.ministry):
         command = ["--node", str(_shown(node.folder)), "lineage", "show", "xs", record, "--field", "LXDH"]
         stage.out.print(f"[dim]$ hub {' '.join(command)}")
-        sys.stdout.flush()
-        subprocess.run([str(Path(sys.executable).with_name("hub")), *command], check=False)
+        called = [sys.executable, "-c", "from hub.cli import main; raise SystemExit(main())", *command]
+        done = subprocess.run(called, check=False, capture_output=True, text=True)
+        stage.out.print(done.stdout if done.returncode == 0 else done.stderr, end="", markup=False, soft_wrap=True)
 
 
 def _traced(lab: Lab) -> str:

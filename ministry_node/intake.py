@@ -28,6 +28,7 @@ from ministry_node.admit import Registered
 from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.decode import Decoder
 from ministry_node.desk import Alarm, Desk, Progress, Random, own_folders, require_ministry
+from ministry_node.head import issue_heads, silent
 from ministry_node.turn import Turn
 from ministry_node.verdicts import Bench
 
@@ -63,7 +64,8 @@ def run_intake(
     with open_bench(node, at=at, rng=rng, progress=progress, clock=clock) as bench:
         turns = [Turn(bench, party) for party in bench.desk.parties]
         decisions, failures = _take_turns(bench.desk, turns)
-    alarms = [*_trust_alarms(bench.desk), *(alarm for turn in turns for alarm in turn.alarms)]
+        heads, quiet = issue_heads(bench.desk), silent(bench.desk)
+    alarms = [*_trust_alarms(bench.desk), *heads.alarms, *quiet, *(alarm for turn in turns for alarm in turn.alarms)]
     if failures and not decisions and not alarms:
         raise failures[0][1]
     alarms += [Alarm.of(party, error) for party, error in failures]

@@ -32,10 +32,12 @@ _RECENT: Final = 100
 
 @dataclass(frozen=True)
 class Standing:
-    """A stream's row. `hi`: last change-log id of the last non-VOID batch; None after a snapshot grant."""
+    """A stream's row. `hi`: last change-log id of the last non-VOID batch; None after a snapshot grant. `base`: digest
+    of the grant that opened the epoch."""
 
     stream: PeerStream
     hi: int | None
+    base: str | None = None
 
 
 def _row(party: str, stream: str) -> Any:
@@ -51,7 +53,7 @@ def standing(connection: sa.Connection, party: str, *, stream: str = STREAM, loc
         return None
     stream_id = StreamId(party, _UP, stream, row["epoch"])
     frozen = None if row["state"] == OPEN else row["state"]
-    return Standing(PeerStream(stream_id, row["last_seq"], row["last_digest"], frozen), row["hi"])
+    return Standing(PeerStream(stream_id, row["last_seq"], row["last_digest"], frozen), row["hi"], row["base_digest"])
 
 
 def open_epochs(desk: Desk, party: str) -> None:
@@ -62,10 +64,12 @@ def open_epochs(desk: Desk, party: str) -> None:
     current = now.stream.stream_id.epoch if now else 0
     for grant in sorted(grants, key=lambda g: g.stream_id.epoch):
         if grant.stream_id.epoch > current:
-            _open(desk, party, grant)
+            take_up(desk, grant)
 
 
-def _open(desk: Desk, party: str, grant: EpochGrant) -> None:
+def take_up(desk: Desk, grant: EpochGrant) -> None:
+    """Opens the epoch of a verified grant; a no-op when it is open. E_GRANT, E_EPOCH when it does not fit."""
+    party = grant.stream_id.party
     with desk.store.begin() as tx:
         before = standing(tx.connection, party, lock=True)
         begun = open_epoch(before.stream if before else None, grant)
@@ -92,6 +96,7 @@ def _open(desk: Desk, party: str, grant: EpochGrant) -> None:
             node=desk.node.party,
             actor="intake",
             object=f"{begun.stream_id}",
+            detail={"base": grant.base, "grant": grant.digest},
         )
 
 

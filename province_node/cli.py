@@ -125,6 +125,7 @@ def _finish(
         "delivered": asdict(delivered),
         "receipts": [asdict(r) | {"counts": dict(r.counts)} for r in heard.receipts],
         "ignored": [asdict(i) for i in heard.ignored],
+        "alarms": [{"code": a.code, "sentence": a.sentence()} for a in heard.alarms],
     }
 
     def render(console: Console) -> None:

@@ -20,6 +20,7 @@ from hub.keyring import Keyring, open_keyring
 from hub.registered import codeset_ref, schema_ref
 from hub.settings import FILE, Node
 from hub.store import Reader, Store, Transaction, open_store
+from province_node.head import check_not_behind
 from province_node.sealing import Random, Terms, producer
 from province_node.stream import Standing, last_receipt
 
@@ -44,7 +45,8 @@ class Desk:
     progress: Progress
 
     def terms(self, reader: Reader, here: Standing, run: int) -> Terms:
-        """What every manifest sealed now says. Raises E3407 when the stream is frozen."""
+        """What every manifest sealed now says. Raises E3407 when the stream is frozen, E3622 when this
+        node is behind what the ministry has (protocol 9.5)."""
         if here.position.frozen is not None:
             raise HubError(
                 "E3407",
@@ -52,6 +54,7 @@ class Desk:
                 where=str(here.position.stream_id),
                 step="按部级通知处置，取得新的期次授权后重试",
             )
+        check_not_behind(reader, here.position)
         return Terms(
             keyring=self.keyring,
             schema=schema_ref(self.catalog),

@@ -34,6 +34,7 @@ from province_node.deliver import open_transport
 from province_node.desk import ACTOR
 from province_node.exclusive import exchange_step
 from province_node.ledger import moment
+from province_node.news import hear_news
 from province_node.stream import DIRECTION, STREAM, last_receipt, set_last_receipt, standing
 
 _CAP = PayloadType.RECEIPT.cap
@@ -69,6 +70,7 @@ class Listened:
 
     receipts: tuple[Accepted, ...] = ()
     ignored: tuple[Ignored, ...] = ()
+    alarms: tuple[HubError, ...] = ()
 
 
 @dataclass
@@ -102,7 +104,8 @@ def listen(node: Node, *, at: datetime) -> Listened:
             with open_transport(node, keyring) as transport:
                 found = _fetch_new(ear, transport)
             accepted = _judge(ear, found)
-            return Listened(tuple(accepted), tuple(ear.ignored))
+            news = hear_news(node, at=at)
+            return Listened(tuple(accepted), tuple(ear.ignored), news.alarms)
         finally:
             store.close()
 

@@ -9,7 +9,8 @@ After it, publishing the same number again is a no-op.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -27,8 +28,10 @@ from hub.store.ledger import CHANGE_SET
 from province_node import ledger
 from province_node.changeset import Settlement, counted, open_settlement
 from province_node.desk import Desk, Progress, open_desk, silent
+from province_node.epoch import enter_epochs, reseal_unsent
 from province_node.exclusive import exchange_step
 from province_node.ledger import Movement
+from province_node.news import hear_news
 from province_node.sealing import (
     Plan,
     Random,
@@ -70,8 +73,18 @@ def publish(node: Node, number: int, *, at: datetime, rng: Random, progress: Pro
     one), E3406 (folder damaged), `NotInitialisedError` E3401 (no epoch grant), and what store and keyring raise;
     nothing is stored then.
     """
-    with exchange_step(node), open_desk(node, at, rng, progress) as desk:
+    with exchange_step(node), up_to_date(node, at, rng, progress) as desk:
         return _publish(desk, number)
+
+
+@contextmanager
+def up_to_date(node: Node, at: datetime, rng: Random, progress: Progress) -> Iterator[Desk]:
+    """The desk, after the ministry's news were heard and an epoch that was granted meanwhile was entered (9.1, 9.5)."""
+    hear_news(node, at=at)
+    with open_desk(node, at, rng, progress) as desk:
+        enter_epochs(desk)
+        reseal_unsent(desk)
+        yield desk
 
 
 def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress = silent) -> tuple[Published, ...]:
@@ -81,7 +94,7 @@ def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress
     back VOID are sealed anew before (`supersede`). Raises as `publish`; `VerificationError` E3404 when the store knows
     change sets the state never counted; E3409 as `supersede_void`.
     """
-    with exchange_step(node), open_desk(node, at, rng, progress) as desk:
+    with exchange_step(node), up_to_date(node, at, rng, progress) as desk:
         known, last = _ledger_last(desk), counted(node)
         if known > last:
             raise VerificationError(

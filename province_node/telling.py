@@ -41,7 +41,7 @@ def exit_code(done: Round | None, published: Sequence[Published], heard: Sequenc
     alarms = bool(done and done.alarms)
     opened = any(p.quarantined.opened or p.conflicts.opened for p in published)
     refused = any(r.verdict in (Verdict.REFUSED, Verdict.VOID, Verdict.HELD) for h in heard for r in h.receipts)
-    ignored = any(h.ignored for h in heard)
+    ignored = any(h.ignored or h.alarms for h in heard)
     return WITH_REJECTS if alarms or opened or refused or ignored else 0
 
 
@@ -151,3 +151,5 @@ def tell_exchange(
         console.print("回执　　尚无新回执")
     for ignored in (i for h in heard for i in h.ignored):
         console.print(f"! 告警　{ignored.sentence}")
+    for alarm in (a for h in heard for a in h.alarms):
+        console.print(f"! 告警　{alarm.sentence()}")

@@ -3,7 +3,8 @@
 Decides which state follows from sealing, shipping, or an accepted receipt. Leaves to the caller: holding the receipt
 against batch and chain before (`receipt.check_receipt`), and storing receipt and state in one transaction.
 
-Terminal: APPLIED, PARTIAL, VOID. REFUSED returns the batch to SEALED, and the same bytes are shipped again.
+Terminal: APPLIED, PARTIAL, VOID, and CLOSED: its epoch ended without a result (protocol 9.1). REFUSED returns the
+batch to SEALED, and the same bytes are shipped again.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ class BatchState(StrEnum):
     PARTIAL = "PARTIAL"
     HELD = "HELD"
     VOID = "VOID"
+    CLOSED = "CLOSED"
 
     @property
     def is_final(self) -> bool:
         """True when nothing follows."""
-        return self in (BatchState.APPLIED, BatchState.PARTIAL, BatchState.VOID)
+        return self in (BatchState.APPLIED, BatchState.PARTIAL, BatchState.VOID, BatchState.CLOSED)
 
     @property
     def in_flight(self) -> bool:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Final
 
 import pytest
 from rich.console import Console
 
+from connectors.sample.run import generate
+from tests.acceptance.lands import Land
 from tests.acceptance.table import Told, add_up, not_held, show
+from tests.round.labs import new_lab, settle
 
 _PROPERTY: Final = "acceptance row"
 _NAMED: Final = re.compile(r"test_row_(\d+(?:_(?:and_)?\d+)*)_\D")
@@ -71,3 +75,45 @@ def _told(reporter: pytest.TerminalReporter) -> list[Told]:
                 if name == _PROPERTY:
                     told.append(Told(int(value[0]), value[1], value[2], result, report.duration))
     return told
+
+
+@pytest.fixture(scope="session")
+def day1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sources of a province of 200 students."""
+    return _sources(tmp_path_factory.mktemp("acceptance") / "day1", 1)
+
+
+@pytest.fixture(scope="session")
+def day2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same province a day later."""
+    return _sources(tmp_path_factory.mktemp("acceptance") / "day2", 2)
+
+
+@pytest.fixture(scope="session")
+def exchanged_template(tmp_path_factory: pytest.TempPathFactory, day1: Path) -> Land:
+    land = Land(new_lab(tmp_path_factory.mktemp("acceptance") / "lab", day1))
+    settle(land.lab)
+    assert land.exchange() == ["APPLIED"]
+    return land
+
+
+@pytest.fixture
+def exchanged(tmp_path: Path, exchanged_template: Land) -> Land:
+    """The first batch is applied and answered; both sides are at rest. A copy of its own."""
+    return exchanged_template.copy(tmp_path / "lab")
+
+
+@pytest.fixture(scope="session")
+def prepared_template(tmp_path_factory: pytest.TempPathFactory, exchanged_template: Land, day2: Path) -> Land:
+    return exchanged_template.copy(tmp_path_factory.mktemp("acceptance") / "prepared").settle(day2)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, prepared_template: Land) -> Land:
+    """`exchanged`, with the next day's round settled and not yet published."""
+    return prepared_template.copy(tmp_path / "lab")
+
+
+def _sources(folder: Path, day: int) -> Path:
+    generate(folder, province="13", students=200, seed=1, day=day, dirt=False)
+    return folder

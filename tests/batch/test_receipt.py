@@ -136,7 +136,7 @@ def test_held_ends_in_a_result_and_in_nothing_else() -> None:
 
 def test_a_result_never_changes() -> None:
     results = [state for state in BatchState if state.is_final]
-    assert results == [BatchState.APPLIED, BatchState.PARTIAL, BatchState.VOID]
+    assert results == [BatchState.APPLIED, BatchState.PARTIAL, BatchState.VOID, BatchState.CLOSED]
     for state, verdict in product(results, Verdict):
         code = code_of(lambda s=state, v=verdict: outbox.after_receipt(s, v))  # type: ignore[misc]
         assert code == (None if str(state) == str(verdict) else "E_RECEIPT")

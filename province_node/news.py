@@ -1,0 +1,138 @@
+"""What the ministry laid out for us beside receipts: head, epoch grants (protocol 8.1, 9.1).
+
+Decides what is fetched and that nothing is kept before it was verified; what follows from it is the modules' named
+after each. A place that does not answer is no news: the head kept last then speaks for itself, until it expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from hub.audit import Event, Result, append
+from hub.batch.envelope import PayloadType
+from hub.batch.grant import open_grant
+from hub.batch.head import open_head
+from hub.batch.layout import HEAD_NAME, NameKind, ParsedName, parse_name
+from hub.catalog import load_catalog
+from hub.errors import HubError, RefusedError
+from hub.keyring import Keyring, open_keyring
+from hub.settings import Node
+from hub.store import Store, open_store
+from hub.transport import ClientTransport
+from hub.transport.durable import write_durably
+from hub.verdict import refused
+from province_node import head as heads
+from province_node.deliver import open_transport
+from province_node.desk import ACTOR
+from province_node.stream import DIRECTION, STREAM
+
+
+@dataclass(frozen=True)
+class News:
+    """What was new. `refused`: names that were not believed, with their sentences; `alarms`: what a person must look
+    at now; `reached`: the exchange place answered."""
+
+    reached: bool
+    grants: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    alarms: tuple[HubError, ...] = ()
+
+
+@dataclass
+class _Ear:
+    node: Node
+    store: Store
+    keyring: Keyring
+    transport: ClientTransport
+    at: datetime
+    grants: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def hear_news(node: Node, *, at: datetime) -> News:
+    """Fetches and verifies what is new in `out/`. Call while the exchange step is held. `at`: aware, now."""
+    keyring = open_keyring(node, at=at)
+    store = open_store(node.database_url, load_catalog())
+    try:
+        reached, grants, doubted = True, tuple[str, ...](), tuple[tuple[str, str], ...]()
+        try:
+            with open_transport(node, keyring) as transport:
+                ear = _Ear(node, store, keyring, transport, at)
+                _listen(ear)
+                grants, doubted = tuple(ear.grants), tuple(ear.refused)
+        except HubError as failure:
+            if not failure.retryable:
+                raise
+            reached = False
+        with store.reading() as reader:
+            alarms = heads.alarms(heads.seen(reader), at)
+        return News(reached, grants, doubted, alarms)
+    finally:
+        store.close()
+
+
+def _listen(ear: _Ear) -> None:
+    for entry in ear.transport.list_out():
+        parsed = _parsed(entry.name)
+        if parsed is None:
+            continue
+        if parsed.kind is NameKind.HEAD:
+            _believe(ear, entry.name, PayloadType.STREAM_HEAD.cap, _take_head)
+        elif _is_new_grant(ear, parsed, entry.name):
+            _believe(ear, entry.name, PayloadType.EPOCH_GRANT.cap, _take_grant)
+
+
+def _believe(ear: _Ear, name: str, cap: int, take: Callable[[_Ear, str, bytes], None]) -> None:
+    """`take` what a file says, or note once that it was not believed; nothing moves then."""
+    try:
+        take(ear, name, _fetch(ear.node.work, ear.transport, name, cap))
+    except RefusedError as error:
+        ear.refused.append((name, error.sentence()))
+        with ear.store.begin() as transaction:
+            append(transaction.connection, Event.HEAD_ALARM if name == HEAD_NAME else Event.GRANT_REFUSED,
+                   ts=ear.at, node=ear.node.party, actor=ACTOR, object=name, result=Result.REFUSED,
+                   detail={"code": error.code})  # fmt: skip
+
+
+def _take_head(ear: _Ear, _name: str, envelope: bytes) -> None:
+    found = open_head(envelope, party=ear.node.party, trust=ear.keyring.trust, at=ear.at)
+    with ear.store.begin() as transaction:
+        heads.keep(transaction, found, excused=False)
+
+
+def _take_grant(ear: _Ear, name: str, envelope: bytes) -> None:
+    open_grant(envelope, name, trust=ear.keyring.trust, at=ear.at)
+    write_durably([envelope], ear.node.trust / name, PayloadType.EPOCH_GRANT.cap)
+    ear.grants.append(name)
+
+
+def _is_new_grant(ear: _Ear, parsed: ParsedName, name: str) -> bool:
+    stream = parsed.stream_id
+    if parsed.kind is not NameKind.GRANT or stream is None:
+        return False
+    ours = (stream.party, stream.direction, stream.stream) == (ear.node.party, DIRECTION, STREAM)
+    return ours and not (ear.node.trust / name).exists()
+
+
+def _parsed(name: str) -> ParsedName | None:
+    try:
+        return parse_name(name)
+    except RefusedError:
+        return None
+
+
+def _fetch(work: Path, transport: ClientTransport, name: str, cap: int) -> bytes:
+    path = work / f".{name}"
+    try:
+        try:
+            transport.get(name, path, cap)
+        except HubError as error:
+            if error.retryable:
+                raise
+            raise refused("E_ENV_SIZE", error.what, where=name) from None
+        return path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)

@@ -76,9 +76,7 @@ def operator_named(reader: Reader, name: str) -> Operator:
     """The operator who acts. Raises `UsageError` E1056 when unknown or stopped."""
     row = reader.connection.execute(sa.select(OPERATOR).where(OPERATOR.c.name == name)).mappings().first()
     if row is None or row["state"] != ACTIVE:
-        raise UsageError(
-            "E1056", "没有这个经办人，或已停用", where=name, step="先登记该经办人，或换用有效账号"
-        )
+        raise UsageError("E1056", "没有这个经办人，或已停用", where=name, step="先登记该经办人，或换用有效账号")
     return Operator(name, str(row["person"]), _grants(reader, name))
 
 

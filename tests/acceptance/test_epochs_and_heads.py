@@ -137,11 +137,8 @@ def test_row_20_the_ministry_alarms_when_a_province_is_silent(exchanged: Land) -
 
 
 def test_a_head_that_goes_backwards_is_an_alarm(prepared: Land) -> None:
-    old, backup = (
-        (exchanged.out / "head.dsse").read_bytes(),
-        exchanged.keep(exchanged.ministry, exchanged.lab.folder / "b"),
-    )
     here = prepared
+    old, backup = (here.out / "head.dsse").read_bytes(), here.keep(here.ministry, here.lab.folder / "b")
     assert here.exchange(AT + timedelta(minutes=5)) == ["APPLIED"]
     (here.out / "head.dsse").write_bytes(old)
     assert here.listen(AT + timedelta(minutes=6)).alarms == ()  # an older head laid out again is not believed

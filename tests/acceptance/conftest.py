@@ -19,7 +19,10 @@ from rich.console import Console
 from connectors.sample.run import generate
 from tests.acceptance.lands import Land
 from tests.acceptance.table import Told, add_up, not_held, show
+from tests.ministry.conftest import applied_template, province, shipped, shipped_template
 from tests.round.labs import new_lab, settle
+
+__all__ = ["applied_template", "province", "shipped", "shipped_template"]
 
 _PROPERTY: Final = "acceptance row"
 _NAMED: Final = re.compile(r"test_row_(\d+(?:_(?:and_)?\d+)*)_\D")

@@ -35,8 +35,10 @@ def folder(place: Path, _secret: Path) -> None:
     place.mkdir()
 
 
+@pytest.mark.row(36, "links planted in ready", "never read")
+@pytest.mark.row(38, "FIFO, folder named like a manifest", "ignored, alarm, no hang")
 @pytest.mark.parametrize("plant", [symlink, hardlink, fifo, folder])
-def test_what_is_no_file_under_a_manifests_name_is_never_read_and_stops_nobody(
+def test_row_36_and_38_what_is_no_file_under_a_manifests_name_is_never_read_and_stops_nobody(
     province: Province, tmp_path: Path, plant: object
 ) -> None:
     """Rows 36 and 38: no hang, nothing of the file behind the link leaves its place."""
@@ -54,7 +56,8 @@ def test_what_is_no_file_under_a_manifests_name_is_never_read_and_stops_nobody(
     assert secret.read_bytes() == b"root:x:0:0"
 
 
-def test_a_hard_link_in_place_of_a_part_is_not_taken_for_the_part(province: Province, tmp_path: Path) -> None:
+@pytest.mark.row(36, "links planted in ready", "never read")
+def test_row_36_a_hard_link_in_place_of_a_part_is_not_taken_for_the_part(province: Province, tmp_path: Path) -> None:
     """Row 36: even with the right bytes behind it."""
     forged, before = province.batch(), province.state()
     (part,) = forged.parts
@@ -69,7 +72,10 @@ def test_a_hard_link_in_place_of_a_part_is_not_taken_for_the_part(province: Prov
     assert province.decide().verdict == "APPLIED"
 
 
-def test_ciphertext_that_opens_to_another_plaintext_is_refused_and_the_second_time_void(province: Province) -> None:
+@pytest.mark.row(27, "ciphertext that opens to other plaintext", "E_PLAIN_DIGEST")
+def test_row_27_ciphertext_that_opens_to_another_plaintext_is_refused_then_void(
+    province: Province,
+) -> None:
     """Row 27: the ministry's ciphertext is intact, and is not what the manifest says it holds."""
     batch, before = "13-up-main-e0001-s0000000002", province.state()
     told, _ = province.part(batch, 1, province.changes("xx", 1, ver=2))
@@ -87,7 +93,8 @@ def test_ciphertext_that_opens_to_another_plaintext_is_refused_and_the_second_ti
     assert province.golden() == before["golden"]
 
 
-def test_a_batch_of_a_closed_epoch_is_refused_and_the_granted_one_begins_at_one(province: Province) -> None:
+@pytest.mark.row(14, "batch of a closed or unknown epoch", "E_EPOCH")
+def test_row_14_a_batch_of_a_closed_epoch_is_refused_and_the_granted_one_begins_at_one(province: Province) -> None:
     """Row 14, first half: the old epoch is closed for ever, even for the batch that would have been next."""
     late, here = province.batch(), province.position()
     stream_id = replace(STREAM, epoch=2)

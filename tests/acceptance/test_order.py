@@ -12,7 +12,8 @@ from tests.ministry.forge import STREAM, Forged, Province, frozen_state
 from tests.round.labs import AT, audit_holds, events
 
 
-def test_a_replayed_batch_is_answered_with_the_same_bytes_and_writes_no_row(province: Province) -> None:
+@pytest.mark.row(8, "replay of an applied batch", "DUPLICATE, same receipt bytes, 0 rows")
+def test_row_8_a_replayed_batch_is_answered_with_the_same_bytes_and_writes_no_row(province: Province) -> None:
     """Row 8."""
     forged = province.batch()
     province.upload(forged)
@@ -26,7 +27,9 @@ def test_a_replayed_batch_is_answered_with_the_same_bytes_and_writes_no_row(prov
     assert events(province.ministry)[-1] == ("批次重复到达", forged.manifest.batch_id)
 
 
-def test_a_receipt_deleted_at_the_server_comes_back_byte_for_byte(province: Province) -> None:
+@pytest.mark.row(8, "replay of an applied batch", "DUPLICATE, same receipt bytes, 0 rows")
+@pytest.mark.row(46, "receipt lost at the server", "re-published; re-ship is a DUPLICATE")
+def test_row_8_and_46_a_receipt_deleted_at_the_server_comes_back_byte_for_byte(province: Province) -> None:
     """Rows 8 and 46."""
     forged = province.batch()
     province.upload(forged)
@@ -39,7 +42,8 @@ def test_a_receipt_deleted_at_the_server_comes_back_byte_for_byte(province: Prov
     assert province.out == outs
 
 
-def test_two_batches_under_one_number_freeze_the_stream_and_both_are_kept(province: Province) -> None:
+@pytest.mark.row(9, "same seq, other content, validly signed", "FORK: both kept, stream frozen")
+def test_row_9_two_batches_under_one_number_freeze_the_stream_and_both_are_kept(province: Province) -> None:
     """Row 9."""
     here = province.position()
     first = province.batch([("xx", province.changes("xx", 1))])
@@ -64,7 +68,8 @@ def test_two_batches_under_one_number_freeze_the_stream_and_both_are_kept(provin
     assert province.state() == frozen
 
 
-def test_a_batch_that_follows_another_past_freezes_the_stream(province: Province) -> None:
+@pytest.mark.row(10, "seq+1 with wrong prev", "FORK")
+def test_row_10_a_batch_that_follows_another_past_freezes_the_stream(province: Province) -> None:
     """Row 10."""
     before = province.state()
     province.upload(province.batch(prev="sha256:" + "e" * 64))
@@ -73,7 +78,8 @@ def test_a_batch_that_follows_another_past_freezes_the_stream(province: Province
     assert province.state() == frozen_state(before, "E_SEQ_FORK")
 
 
-def test_a_batch_ahead_of_its_turn_is_kept_and_applied_when_the_missing_one_arrives(province: Province) -> None:
+@pytest.mark.row(11, "one seq skipped", "GAP parked, resend, applied in order")
+def test_row_11_a_batch_ahead_of_its_turn_is_kept_and_applied_when_the_missing_one_arrives(province: Province) -> None:
     """Row 11."""
     first, second = province.window(2)
     before = province.state()
@@ -88,8 +94,9 @@ def test_a_batch_ahead_of_its_turn_is_kept_and_applied_when_the_missing_one_arri
     assert province.position()["last_digest"] == second.digest
 
 
+@pytest.mark.row(12, "five batches out of order", "applied 1..5, receipts in order")
 @pytest.mark.parametrize("order", [(4, 2, 0, 3, 1), (4, 3, 2, 1, 0)])
-def test_five_batches_out_of_order_are_applied_in_order(province: Province, order: tuple[int, ...]) -> None:
+def test_row_12_five_batches_out_of_order_are_applied_in_order(province: Province, order: tuple[int, ...]) -> None:
     """Row 12."""
     batches, applied = province.window(5), []
     for k in order:
@@ -102,7 +109,8 @@ def test_five_batches_out_of_order_are_applied_in_order(province: Province, orde
     assert audit_holds(province.ministry)
 
 
-def test_a_batch_a_thousand_numbers_ahead_moves_nothing(province: Province) -> None:
+@pytest.mark.row(13, "seq + 1000", "refused, last_seq unchanged")
+def test_row_13_a_batch_a_thousand_numbers_ahead_moves_nothing(province: Province) -> None:
     """Row 13."""
     before = province.state()
     province.upload(province.batch(seq=1002))
@@ -113,8 +121,9 @@ def test_a_batch_a_thousand_numbers_ahead_moves_nothing(province: Province) -> N
     assert province.decide().verdict == "APPLIED"
 
 
+@pytest.mark.row(14, "batch of a closed or unknown epoch", "E_EPOCH")
 @pytest.mark.parametrize("epoch", [2, 7])
-def test_a_batch_of_an_epoch_nobody_granted_is_refused(province: Province, epoch: int) -> None:
+def test_row_14_a_batch_of_an_epoch_nobody_granted_is_refused(province: Province, epoch: int) -> None:
     """Row 14, second half."""
     before = province.state()
     province.upload(province.batch(stream_id=replace(STREAM, epoch=epoch), seq=1))
@@ -123,7 +132,8 @@ def test_a_batch_of_an_epoch_nobody_granted_is_refused(province: Province, epoch
     assert province.state() == before
 
 
-def test_a_batch_that_goes_with_a_void_one_is_void_and_the_rebuilt_one_applies(province: Province) -> None:
+@pytest.mark.row(52, "VOID inside a window", "cascade, rebuild")
+def test_row_52_a_batch_that_goes_with_a_void_one_is_void_and_the_rebuilt_one_applies(province: Province) -> None:
     """Row 52, at the ministry: three received, the first void, all void; the rebuilt range applies."""
     first, second, third = province.window(3)
     spoiled = province.sign(
@@ -146,7 +156,8 @@ def test_a_batch_that_goes_with_a_void_one_is_void_and_the_rebuilt_one_applies(p
     assert province.decide().verdict == "APPLIED"
 
 
-def test_a_receiver_killed_between_commit_and_publishing_publishes_the_same_receipt_next_time(
+@pytest.mark.row(43, "receiver killed at its crash points", "exactly once, receipt byte-identical")
+def test_row_43_a_receiver_killed_between_commit_and_publishing_publishes_the_same_receipt_next_time(
     province: Province, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 43."""
@@ -173,7 +184,8 @@ def test_a_receiver_killed_between_commit_and_publishing_publishes_the_same_rece
     assert list(province.ready.iterdir()) == []
 
 
-def test_a_receiver_killed_before_its_commit_has_done_nothing(
+@pytest.mark.row(43, "receiver killed at its crash points", "exactly once, receipt byte-identical")
+def test_row_43_a_receiver_killed_before_its_commit_has_done_nothing(
     province: Province, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 43: rows are merged, the receipt is being signed, and the process dies."""

@@ -37,18 +37,21 @@ def assert_void(province: Province, forged: Forged, code: str) -> None:
     assert province.plaintext_left() == []
 
 
-def test_more_rows_declared_than_sent_void_the_batch(province: Province) -> None:
+@pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
+def test_row_49_more_rows_declared_than_sent_void_the_batch(province: Province) -> None:
     """Row 49: counts."""
     forged = province.batch(part={"counts": RowCounts(0, 2, 0)})
     assert_void(province, forged, "E_COUNTS")
 
 
-def test_updates_declared_as_inserts_void_the_batch(province: Province) -> None:
+@pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
+def test_row_49_updates_declared_as_inserts_void_the_batch(province: Province) -> None:
     """Row 49: operations."""
     assert_void(province, province.batch(part={"counts": RowCounts(1, 0, 0)}), "E_COUNTS")
 
 
-def test_a_count_that_is_wrong_in_the_second_file_takes_the_first_files_rows_back(province: Province) -> None:
+@pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
+def test_row_49_a_count_that_is_wrong_in_the_second_file_takes_the_first_files_rows_back(province: Province) -> None:
     """Row 49: the first file was merged already when the second one is counted."""
     plain = province.batch([("xx", province.changes("xx", 3)), ("jg", province.changes("jg", 3))])
     first, second = plain.manifest.files
@@ -58,14 +61,16 @@ def test_a_count_that_is_wrong_in_the_second_file_takes_the_first_files_rows_bac
     assert_void(province, forged, "E_COUNTS")
 
 
+@pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
 @pytest.mark.parametrize("shift", [-1, 1, 1000])
-def test_a_hole_or_an_overlap_in_the_change_log_voids_the_batch(province: Province, shift: int) -> None:
+def test_row_49_a_hole_or_an_overlap_in_the_change_log_voids_the_batch(province: Province, shift: int) -> None:
     """Row 49: watermark."""
     lo = province.position()["hi"] + 1 + shift
     assert_void(province, province.batch(watermark=Watermark(lo, lo)), "E_WATERMARK")
 
 
-def test_an_unregistered_schema_version_voids_the_batch(province: Province) -> None:
+@pytest.mark.row(50, "schema unknown, column extra, type changed, nested", "VOID E_SCHEMA")
+def test_row_50_an_unregistered_schema_version_voids_the_batch(province: Province) -> None:
     """Row 50."""
     plain = province.batch()
     forged = province.sign(replace(plain.manifest, schema=replace(plain.manifest.schema, version="1.0.1")), plain.parts)
@@ -93,8 +98,9 @@ def missing_column(table: pa.Table) -> pa.Table:
     return table.drop_columns([table.column_names[-1]])
 
 
+@pytest.mark.row(50, "schema unknown, column extra, type changed, nested", "VOID E_SCHEMA")
 @pytest.mark.parametrize("change", [extra_column, other_type, nested, swapped, missing_column])
-def test_columns_that_are_not_the_registered_ones_void_the_batch(province: Province, change: Any) -> None:
+def test_row_50_columns_that_are_not_the_registered_ones_void_the_batch(province: Province, change: Any) -> None:
     """Row 50."""
     assert_void(province, province.batch([("xx", change(province.changes("xx", 2)))]), "E_SCHEMA")
 
@@ -114,13 +120,15 @@ def set_cell(table: pa.Table, name: str, value: Any) -> pa.Table:
         ("src_rid", "a" * 5000, "E_BUDGET"),
     ],
 )
-def test_rows_no_table_may_hold_void_the_batch(province: Province, name: str, value: Any, code: str) -> None:
+@pytest.mark.row(50, "schema unknown, column extra, type changed, nested", "VOID E_SCHEMA")
+def test_row_50_rows_no_table_may_hold_void_the_batch(province: Province, name: str, value: Any, code: str) -> None:
     """Rows 51 (as far as form goes) and 55."""
     table = set_cell(province.changes("xx", 1), name, value)
     assert_void(province, province.batch([("xx", table)], part={"counts": RowCounts(0, 1, 0)}), code)
 
 
-def test_a_row_older_than_the_stored_one_is_counted_and_not_applied(province: Province) -> None:
+@pytest.mark.row(53, "row_ver older than stored", "counted noop_old_version, not applied")
+def test_row_53_a_row_older_than_the_stored_one_is_counted_and_not_applied(province: Province) -> None:
     """Row 53."""
     province.upload(province.batch([("xx", province.changes("xx", 1, ver=5))]))
     assert province.decide().counts.upd == 1
@@ -151,7 +159,8 @@ def held(province: Province) -> Forged:
     return forged
 
 
-def test_three_per_cent_deleted_wait_for_two_persons_and_apply_when_they_agree(province: Province) -> None:
+@pytest.mark.row(54, "delete 3 % of a province", "HELD, two persons, audited")
+def test_row_54_three_per_cent_deleted_wait_for_two_persons_and_apply_when_they_agree(province: Province) -> None:
     """Row 54."""
     batch, family = held(province).manifest.batch_id, province.golden()["xs_jtcy"].rows
     done = release(province.ministry, batch, **TWO, at=AT)
@@ -166,7 +175,10 @@ def test_three_per_cent_deleted_wait_for_two_persons_and_apply_when_they_agree(p
     assert audit_holds(province.ministry)
 
 
-def test_three_per_cent_deleted_are_void_when_two_persons_say_so_and_what_follows_too(province: Province) -> None:
+@pytest.mark.row(54, "delete 3 % of a province", "HELD, two persons, audited")
+def test_row_54_three_per_cent_deleted_are_void_when_two_persons_say_so_and_what_follows(
+    province: Province,
+) -> None:
     """Row 54."""
     batch, golden = held(province).manifest.batch_id, province.golden()
     done = void(province.ministry, batch, **TWO, at=AT)
@@ -187,7 +199,8 @@ ALONE = (
 )
 
 
-def test_one_person_alone_releases_and_voids_nothing(province: Province) -> None:
+@pytest.mark.row(54, "delete 3 % of a province", "HELD, two persons, audited")
+def test_row_54_one_person_alone_releases_and_voids_nothing(province: Province) -> None:
     """Row 54."""
     forged = province.batch([("xs_jtcy", province.changes("xs_jtcy", 459, "D"))])
     province.upload(forged)
@@ -200,7 +213,8 @@ def test_one_person_alone_releases_and_voids_nothing(province: Province) -> None
     assert (province.state(), events(province.ministry)) == (before, trail)
 
 
-def test_a_batch_that_is_not_held_cannot_be_released_or_voided(province: Province) -> None:
+@pytest.mark.row(54, "delete 3 % of a province", "HELD, two persons, audited")
+def test_row_54_a_batch_that_is_not_held_cannot_be_released_or_voided(province: Province) -> None:
     """Row 54: applied, parked and unknown batches."""
     first, second = province.window(2)
     province.upload(second)
@@ -254,8 +268,9 @@ def not_parquet(_province: Province) -> bytes:
     return b"PAR1" + os.urandom(4096) + b"PAR1"
 
 
+@pytest.mark.row(55, "Parquet bombs", "E_BUDGET/E_PARQUET, worker survives")
 @pytest.mark.parametrize("bomb", [dictionary_bomb, giant_cell, footer_of_two_gigabytes, not_parquet])
-def test_a_file_made_to_exhaust_the_reader_voids_its_batch_and_the_next_one_applies(
+def test_row_55_a_file_made_to_exhaust_the_reader_voids_its_batch_and_the_next_one_applies(
     province: Province, bomb: Any
 ) -> None:
     """Row 55: under five seconds, and the worker lives."""

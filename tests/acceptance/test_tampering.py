@@ -27,7 +27,8 @@ def codes(province: Province, seq: int) -> list[str]:
     return [reason["code"] for reason in body["reasons"]]
 
 
-def test_a_bit_flipped_in_a_part_is_refused_before_decrypting_and_the_original_applies(shipped: Province) -> None:
+@pytest.mark.row(1, "flip 1 bit in a payload file", "REFUSED E_FILE_DIGEST before decrypt; the original applies")
+def test_row_1_a_bit_flipped_in_a_part_is_refused_before_decrypting_and_the_original_applies(shipped: Province) -> None:
     """Row 1."""
     part = shipped.ready / part_name("13-up-main-e0001-s0000000001", 5)
     original = part.read_bytes()
@@ -53,7 +54,8 @@ def test_a_bit_flipped_in_a_part_is_refused_before_decrypting_and_the_original_a
     assert audit_holds(shipped.ministry)
 
 
-def test_a_bit_flipped_in_the_manifest_is_evidence_and_nothing_else(province: Province) -> None:
+@pytest.mark.row(2, "flip 1 bit in the manifest body", "E_SIG; evidence; no state change")
+def test_row_2_a_bit_flipped_in_the_manifest_is_evidence_and_nothing_else(province: Province) -> None:
     """Row 2."""
     forged, before = province.batch(), province.state()
     data = json.loads(forged.envelope)
@@ -72,7 +74,8 @@ def test_a_bit_flipped_in_the_manifest_is_evidence_and_nothing_else(province: Pr
     assert province.decide().verdict == "APPLIED"
 
 
-def test_a_manifest_signed_by_another_partys_valid_key_is_refused(province: Province) -> None:
+@pytest.mark.row(3, "signature of another party", "E_ROLE")
+def test_row_3_a_manifest_signed_by_another_partys_valid_key_is_refused(province: Province) -> None:
     """Row 3."""
     before = province.state()
     province.upload(province.batch(signer=keyring(province.ministry).signer))
@@ -81,7 +84,8 @@ def test_a_manifest_signed_by_another_partys_valid_key_is_refused(province: Prov
     assert province.state() == before
 
 
-def test_a_key_id_pointing_at_another_key_does_not_choose_the_key(province: Province) -> None:
+@pytest.mark.row(4, "key id pointing to another key", "only a hint; E_SIG")
+def test_row_4_a_key_id_pointing_at_another_key_does_not_choose_the_key(province: Province) -> None:
     """Row 4: the signature is the province's, the key id the ministry's."""
     forged, before = province.batch(), province.state()
     data = json.loads(forged.envelope)
@@ -94,7 +98,8 @@ def test_a_key_id_pointing_at_another_key_does_not_choose_the_key(province: Prov
     assert province.state() == before
 
 
-def test_a_receipt_uploaded_as_a_manifest_is_refused_for_its_type(province: Province) -> None:
+@pytest.mark.row(5, "receipt presented as manifest", "E_TYPE")
+def test_row_5_a_receipt_uploaded_as_a_manifest_is_refused_for_its_type(province: Province) -> None:
     """Row 5."""
     before = province.state()
     (receipt,) = province.out.values()
@@ -104,7 +109,8 @@ def test_a_receipt_uploaded_as_a_manifest_is_refused_for_its_type(province: Prov
     assert province.state() == before
 
 
-def test_a_manifest_with_the_parts_of_the_batch_before_is_refused(province: Province) -> None:
+@pytest.mark.row(21, "manifest of one batch, files of another", "E_FILE_DIGEST")
+def test_row_21_a_manifest_with_the_parts_of_the_batch_before_is_refused(province: Province) -> None:
     """Row 21: same sizes, so that only the digest tells."""
     first, second = province.window(2)
     province.upload(first)
@@ -120,7 +126,8 @@ def test_a_manifest_with_the_parts_of_the_batch_before_is_refused(province: Prov
     assert province.decide().verdict == "APPLIED"
 
 
-def test_a_missing_part_is_waited_for_and_then_refused(province: Province) -> None:
+@pytest.mark.row(22, "file missing / extra file in ready", "wait, E_FILE_MISSING / evidence, ignored")
+def test_row_22_a_missing_part_is_waited_for_and_then_refused(province: Province) -> None:
     """Row 22, first half."""
     forged, before = province.batch(), province.state()
     (part,) = forged.parts
@@ -135,7 +142,8 @@ def test_a_missing_part_is_waited_for_and_then_refused(province: Province) -> No
     assert province.decide(AT + timedelta(minutes=20)).verdict == "APPLIED"
 
 
-def test_files_nobody_listed_go_to_the_evidence_and_the_batch_applies(province: Province) -> None:
+@pytest.mark.row(22, "file missing / extra file in ready", "wait, E_FILE_MISSING / evidence, ignored")
+def test_row_22_files_nobody_listed_go_to_the_evidence_and_the_batch_applies(province: Province) -> None:
     """Row 22, second half."""
     forged = province.batch()
     province.upload(forged)
@@ -147,7 +155,8 @@ def test_files_nobody_listed_go_to_the_evidence_and_the_batch_applies(province: 
     assert b"smuggled" in province.evidence().values()
 
 
-def test_a_manifest_under_another_batchs_name_is_refused(province: Province) -> None:
+@pytest.mark.row(23, "name differs / foreign uploader", "E_NAME / E_ROLE")
+def test_row_23_a_manifest_under_another_batchs_name_is_refused(province: Province) -> None:
     """Row 23, first half."""
     forged, before = province.batch(), province.state()
     (province.ready / manifest_name("13-up-main-e0001-s0000000003")).write_bytes(forged.envelope)
@@ -156,7 +165,8 @@ def test_a_manifest_under_another_batchs_name_is_refused(province: Province) -> 
     assert province.state() == before
 
 
-def test_another_provinces_manifest_in_this_provinces_folder_is_refused(province: Province) -> None:
+@pytest.mark.row(23, "name differs / foreign uploader", "E_NAME / E_ROLE")
+def test_row_23_another_provinces_manifest_in_this_provinces_folder_is_refused(province: Province) -> None:
     """Row 23, second half."""
     before = province.state()
     theirs = replace(STREAM, party="12")
@@ -166,7 +176,8 @@ def test_another_provinces_manifest_in_this_provinces_folder_is_refused(province
     assert province.state() == before
 
 
-def test_a_batch_without_the_ministry_among_its_recipients_is_refused_and_the_second_time_void(
+@pytest.mark.row(24, "recipients without ministry; ciphertext for another", "E_RECIPIENT / E_DECRYPT")
+def test_row_24_a_batch_without_the_ministry_among_its_recipients_is_refused_and_the_second_time_void(
     province: Province,
 ) -> None:
     """Row 24, first half; sealed in, so that shipping again cannot help (protocol 7.2)."""
@@ -184,7 +195,8 @@ def test_a_batch_without_the_ministry_among_its_recipients_is_refused_and_the_se
     assert (province.position()["last_seq"], province.position()["hi"]) == (2, before["peer_stream"][0]["hi"])
 
 
-def test_a_part_encrypted_for_others_than_the_manifest_says_is_refused(province: Province) -> None:
+@pytest.mark.row(24, "recipients without ministry; ciphertext for another", "E_RECIPIENT / E_DECRYPT")
+def test_row_24_a_part_encrypted_for_others_than_the_manifest_says_is_refused(province: Province) -> None:
     """Row 24, second half."""
     before = province.state()
     certs = [c.cert for c in seal_certs(STREAM, province.keys.trust, AT) if c.party != "moe"]
@@ -196,7 +208,8 @@ def test_a_part_encrypted_for_others_than_the_manifest_says_is_refused(province:
     assert province.plaintext_left() == []
 
 
-def test_a_part_rewritten_through_an_open_handle_after_pick_up_changes_nothing(
+@pytest.mark.row(37, "file rewritten after pick-up", "the copy decides")
+def test_row_37_a_part_rewritten_through_an_open_handle_after_pick_up_changes_nothing(
     province: Province, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 37: the uploader keeps writing to the file it still has open; our copy decides."""

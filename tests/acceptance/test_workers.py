@@ -16,8 +16,8 @@ from ministry_node.release import release
 from pipelines.lab.setup import Lab
 from province_node.deliver import deliver
 from province_node.publish import publish_pending
+from tests.acceptance.test_content import TWO, assert_void
 from tests.ministry.forge import Province, flip
-from tests.ministry.test_content import TWO, assert_void
 from tests.round.labs import AT, audit_holds, new_lab, settle
 from tests.servers import PostgresServer
 
@@ -43,7 +43,8 @@ def either(request: pytest.FixtureRequest) -> Province:
     return found
 
 
-def test_two_receivers_on_one_stream_apply_once_and_the_other_sees_a_duplicate(
+@pytest.mark.row(48, "two receivers on one stream", "one applies, the other sees DUPLICATE")
+def test_row_48_two_receivers_on_one_stream_apply_once_and_the_other_sees_a_duplicate(
     either: Province, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 48: both hold copies and both judge the batch new before either has begun its transaction."""
@@ -71,7 +72,8 @@ def test_two_receivers_on_one_stream_apply_once_and_the_other_sees_a_duplicate(
     assert audit_holds(either.ministry)
 
 
-def test_over_postgresql_a_flipped_bit_is_refused_and_the_original_applies(on_postgresql: Province) -> None:
+@pytest.mark.row(1, "flip 1 bit in a payload file", "REFUSED E_FILE_DIGEST before decrypt; the original applies")
+def test_row_1_over_postgresql_a_flipped_bit_is_refused_and_the_original_applies(on_postgresql: Province) -> None:
     """Row 1."""
     forged, before = on_postgresql.batch([("xx", on_postgresql.changes("xx", 1, ver=20))]), on_postgresql.state()
     (body,) = forged.parts.values()
@@ -83,7 +85,8 @@ def test_over_postgresql_a_flipped_bit_is_refused_and_the_original_applies(on_po
     assert on_postgresql.decide().counts.upd == 1
 
 
-def test_over_postgresql_a_replay_is_answered_with_the_same_bytes(on_postgresql: Province) -> None:
+@pytest.mark.row(8, "replay of an applied batch", "DUPLICATE, same receipt bytes, 0 rows")
+def test_row_8_over_postgresql_a_replay_is_answered_with_the_same_bytes(on_postgresql: Province) -> None:
     """Row 8."""
     forged = on_postgresql.batch([("xx", on_postgresql.changes("xx", 1, ver=30))])
     on_postgresql.upload(forged)
@@ -96,7 +99,8 @@ def test_over_postgresql_a_replay_is_answered_with_the_same_bytes(on_postgresql:
     assert (on_postgresql.state(), on_postgresql.out) == (before, outs)
 
 
-def test_over_postgresql_a_wrong_count_takes_the_first_files_rows_back(on_postgresql: Province) -> None:
+@pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
+def test_row_49_over_postgresql_a_wrong_count_takes_the_first_files_rows_back(on_postgresql: Province) -> None:
     """Row 49: the first file was merged already when the second one is counted."""
     made = [("xx", on_postgresql.changes("xx", 1, ver=40)), ("bj", on_postgresql.changes("bj", 2, ver=40))]
     forged = on_postgresql.batch(made)
@@ -106,7 +110,8 @@ def test_over_postgresql_a_wrong_count_takes_the_first_files_rows_back(on_postgr
     assert_void(on_postgresql, signed, "E_COUNTS")
 
 
-def test_over_postgresql_a_mass_delete_waits_for_two_persons(on_postgresql: Province) -> None:
+@pytest.mark.row(54, "delete 3 % of a province", "HELD, two persons, audited")
+def test_row_54_over_postgresql_a_mass_delete_waits_for_two_persons(on_postgresql: Province) -> None:
     """Row 54."""
     before = on_postgresql.state()
     forged = on_postgresql.batch([("xs_jtcy", on_postgresql.changes("xs_jtcy", 459, "D"))])
@@ -118,8 +123,9 @@ def test_over_postgresql_a_mass_delete_waits_for_two_persons(on_postgresql: Prov
     assert audit_holds(on_postgresql.ministry)
 
 
+@pytest.mark.row(43, "receiver killed at its crash points", "exactly once, receipt byte-identical")
 @pytest.mark.parametrize("point", ["issue", "publish"])
-def test_over_postgresql_a_killed_receiver_has_done_all_or_nothing(
+def test_row_43_over_postgresql_a_killed_receiver_has_done_all_or_nothing(
     on_postgresql: Province, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     """Row 43: before the commit nothing happened; after it the receipt that was signed comes out, byte for byte."""

@@ -1,4 +1,6 @@
-"""PostgreSQL as a source: `COPY (SELECT …) TO STDOUT` csv bytes, parsed by Arrow in blocks.
+"""PostgreSQL as a source: `COPY (SELECT …) TO STDOUT` csv bytes, parsed by Arrow in blocks; key sets through ADBC.
+
+The two are equally fast on wide rows; on keys alone ADBC costs a third, because nothing of it runs per row in Python.
 
 One open source is one snapshot: the first question opens a read-only REPEATABLE READ transaction and exports its
 snapshot, and every later question runs in it, so the tables of one extract agree with each other.
@@ -10,17 +12,21 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import adbc_driver_postgresql
+import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import sqlalchemy as sa
 
-from connectors.base import DATE_FORMS, block_schema
+from connectors.base import BLOCK_ROWS, DATE_FORMS, block_schema
 from connectors.database import DatabaseSource
-from hub.catalog import SourceColumn
+from hub.catalog import SourceColumn, SourceTable
 
 BLOCK_BYTES = 32 << 20
 PIECE_ROWS = 1_024
+KEY_BYTES = 2 << 20
+_BATCH_BYTES = adbc_driver_postgresql.StatementOptions.BATCH_SIZE_HINT_BYTES.value
 _SESSION = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL datestyle = 'ISO, YMD'",
@@ -31,7 +37,7 @@ _SESSION = (
 class PostgreSQLSource(DatabaseSource):
     """A PostgreSQL database, read in one exported snapshot."""
 
-    driver_errors = (psycopg.Error,)
+    driver_errors = (psycopg.Error, adbc.Error)
     _holder: sa.Connection | None = None
     _snapshot: str | None = None
 
@@ -71,6 +77,23 @@ class PostgreSQLSource(DatabaseSource):
     def _compared(self, column: sa.ColumnClause[Any]) -> sa.ColumnElement[Any]:
         # A linguistic collation would weigh digits before punctuation.
         return sa.collate(column, "C") if isinstance(column.type, sa.String) else column
+
+    def read_keys(self, table: SourceTable, *, block_rows: int = BLOCK_ROWS) -> Iterator[pa.RecordBatch]:
+        columns = tuple(c for k in table.key for c in table.columns if c.name == k)
+        schema = block_schema(table.key)
+        with self._asking(table) as conn:
+            query = self._select(table, self._needed(conn, table), columns, None)
+            body = str(query.compile(conn, compile_kwargs={"literal_binds": True})).replace("%%", "%")
+            where = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            with adbc.connect(where, autocommit=False) as link, link.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
+                cursor.adbc_statement.set_options(**{_BATCH_BYTES: str(KEY_BYTES)})
+                cursor.execute(body)
+                for block in cursor.fetch_record_batch():
+                    for start in range(0, block.num_rows, block_rows):
+                        piece = block.slice(start, block_rows)
+                        yield pa.RecordBatch.from_arrays(piece.columns, schema=schema)
 
     def _blocks(
         self, conn: sa.Connection, query: sa.Select[Any], columns: Sequence[SourceColumn], block_rows: int

@@ -41,6 +41,9 @@ class NodeSettings(BaseSettings):
     max_batch_rows: int = Field(default=2_000_000, ge=1)
     # The quality gate's second judge: rows per entity that Great Expectations looks at in a run, 0 for all.
     expectation_rows: int = Field(default=20_000, ge=0)
+    # Quality rules as this node applies them: thresholds by rule, and `enabled = false` for a rule that does not block
+    # (`hub.catalog.tuning` checks names and kinds). In hub.toml: [rules.YZ12] men = 63.
+    rules: dict[str, dict[str, bool | int | float | str | list[int | float | str]]] = Field(default_factory=dict)
     # SFTP.
     sftp_key: str = "keys/ssh"
     sftp_host_keys: tuple[str, ...] = ()
@@ -106,6 +109,11 @@ class Node:
     def state(self) -> Path:
         """The settling state (DuckDB): contributions and golden image."""
         return self.work / "settling.duckdb"
+
+    @property
+    def quality_docs(self) -> Path:
+        """Validation results per run as static pages: counts and record numbers, no values."""
+        return self.folder / "quality"
 
     @property
     def lock(self) -> Path:

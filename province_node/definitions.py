@@ -35,6 +35,7 @@ def definitions_digest(catalog: Catalog) -> str:
             sorted(codes.site_loaded),
             catalog.registry.version,
             sorted(catalog.rules),
+            {r.id: sorted(r.thresholds.items()) for r in catalog.rules.values() if "settled" in r.executed},
             duckdb.__version__,
         ],
         ensure_ascii=False,

@@ -21,6 +21,7 @@ from connectors.base import Source
 from connectors.changes import brake, row_hash_sql
 from connectors.registry import Sources, load_sources, open_source
 from hub.catalog import Catalog, load_catalog
+from hub.catalog.tuning import tuned
 from hub.errors import HubError, UsageError
 from hub.settings import Node
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
@@ -31,6 +32,7 @@ from province_node.state import counter, open_state, set_counter, transaction
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
 from quality.issues import list_issues
 from quality.settle import Settled, settle
+from quality.standing import judge_standing, open_counts, skip_standing
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Options:
     plan: bool = False
     judge: bool = True
     """Whether the second judge (Great Expectations) looks at the change set; the pipelines run it as a check."""
+    soft: bool = True
+    """Whether rules of severity 警告 and 提示 run (a benchmark leaves them out; the next round catches up)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Round:
     dirt: Mapping[str, int] = field(default_factory=dict)
     gaps: Mapping[str, int] = field(default_factory=dict)
     conflicts: Mapping[str, int] = field(default_factory=dict)
+    findings: Mapping[str, int] = field(default_factory=dict)
+    """Open findings on what stands, per `rule/severity`."""
 
 
 class _Plan(Exception):  # noqa: N818 - not an error: carries the plan out of the transaction that is rolled back
@@ -76,7 +82,7 @@ def run_round(
 ) -> Round:
     """Extract and settle. The change set lies in `node.changes`; the state is committed. With `plan`, nothing stays."""
     sources = load_sources(node.sources)
-    catalog = load_catalog(sources.site_dictionaries)
+    catalog = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
     con = open_state(node, catalog, today=options.today)
     try:
         wanted = options.judge and not options.plan
@@ -123,6 +129,7 @@ def _round(
     _check_brake(con, catalog, node, settled, options)
     judge.look_at(settled.changes, rows=node.settings.expectation_rows, today=options.today)
     list_issues(con, catalog, folder, whole=whole, run=run)
+    findings = list_findings(con, catalog, folder, options, whole=whole, run=run)
     done = Round(
         number, run, folder, whole, settled, read, (*extracts.alarms, *local.alarms, *judge.alarms()),
         local.counts(),
@@ -130,10 +137,22 @@ def _round(
         _sums(con, "SELECT entity || '.' || field, sum(missing) FROM gap GROUP BY 1"),
         _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source "
               "|| coalesce(value, ''))) FROM disagreement GROUP BY state"),
+        findings,
     )  # fmt: skip
     _write_record(done, catalog, options)
     _advance(con, run, last_extract, settled, number)
     return done
+
+
+def list_findings(
+    con: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, options: Options, *, whole: bool, run: int
+) -> dict[str, int]:
+    """What stands and yet breaks a rule that does not block; open findings per `rule/severity`."""
+    if options.soft:
+        judge_standing(con, catalog, folder, whole=whole, run=run, today=options.today)
+    else:
+        skip_standing(con, folder)
+    return open_counts(con)
 
 
 def _take(
@@ -280,6 +299,7 @@ def _write_record(done: Round, catalog: Catalog, options: Options) -> None:
         "dirt": dict(done.dirt),
         "gaps": dict(done.gaps),
         "conflicts": dict(done.conflicts),
+        "findings": dict(done.findings),
         "supplements": dict(done.supplements),
         "key_changes": done.settled.key_changes,
         "alarms": [a.sentence for a in done.alarms],

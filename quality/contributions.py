@@ -2,8 +2,8 @@
 
 Tables of the settling state, one pair per entity: `c_<entity>` holds the platform's rows, `l_<entity>` the schools'
 supplements. Each row keeps where it came from (`_ext`, `_line`: extract number and line in it), the raw key and a hash
-of the raw row, the soft-delete and approval states, and the row rules it breaks (`_bad`, severity 错误; `_soft`,
-lesser ones), each as `RULE:FIELD`.
+of the raw row, the source's update time (`_stamp`), the soft-delete and approval states, the row rules of severity 错误
+it breaks (`_bad`) and what is only noted of it (`_soft`: unknown labels, JS05), each as `RULE:FIELD`.
 
 Decides what a row becomes; which rows changed is `quality.changed`, which value wins is `quality.survivorship`.
 """
@@ -19,10 +19,10 @@ from hub.catalog import Catalog, Entity, Field, SourceColumn, SourceTable
 from hub.changes import arrow_type
 from quality.expressions import any_of, ident, key_text, text
 from quality.normalise import clean, convert, empty_to_null, fold_label, label_key
-from quality.rules import hard_rules, soft_rules
+from quality.rules import hard_rules, label_notes
 
 # Text columns every contribution carries after its payload.
-MARKS = "_ext INTEGER, _line BIGINT, _rk VARCHAR, _raw UBIGINT, _state VARCHAR, _approval VARCHAR, _copy VARCHAR, _bad VARCHAR[], _soft VARCHAR[]"
+MARKS = "_ext INTEGER, _line BIGINT, _rk VARCHAR, _raw UBIGINT, _stamp VARCHAR, _state VARCHAR, _approval VARCHAR, _copy VARCHAR, _bad VARCHAR[], _soft VARCHAR[]"
 LOCAL_MARKS = "_school VARCHAR, _id_type VARCHAR, _id_no VARCHAR, _ext INTEGER, _line BIGINT, _bad VARCHAR[], _soft VARCHAR[], _reviewed BOOLEAN"
 
 # Templates say only 应届/往届; with the household register it becomes 101–104 (学生来源, label_crosswalk).
@@ -88,6 +88,9 @@ def load_lookups(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     )
     _load(con, "major_map", old=list(codes.major_map), new=list(codes.major_map.values()))
     _load(con, "division_current", code=sorted(codes.divisions_current))
+    successors = list(codes.division_successors.items())
+    _load(con, "division_successor", old=[o for o, _ in successors], new=[n for _, n in successors])
+    _load(con, "variant_character", variant=list(codes.variants), plain=list(codes.variants.values()))
 
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, /, **columns: list[str]) -> None:
@@ -187,13 +190,13 @@ class Projection:
         )
 
     def _judged(self, layer: str, names: Sequence[str]) -> str:
-        """Adds `_bad` and `_soft`: the row rules of severity 错误 and the lesser ones this row breaks."""
+        """Adds `_bad` and `_soft`: the row rules of severity 错误 this row breaks, and the notes of normalising."""
         present = [f for f in self.entity.fields if f.name in self.carried]
         labels = {f.name for _, form, f in self.columns if form == "label"}
         hard = hard_rules(self.catalog, self.entity, present, labels)
         if self.of_school:
             hard = [h for h in hard if (h.rule, h.field) != ("WZ01", "XXDM")]
-        soft = soft_rules(self.catalog, self.entity, present, labels)
+        soft = label_notes(self.catalog, present, labels)
         payload = ", ".join(ident(f.name) for f in self.entity.fields)
         return (
             f"SELECT {payload}, {', '.join(names)}, {any_of([h.sql() for h in hard])} AS _bad, "
@@ -222,6 +225,7 @@ def platform_marks(table: SourceTable, extract_no: int, row_hash: str) -> dict[s
         "_line": "(file_row_number + 1)::BIGINT",
         "_rk": key_text(table.key),
         "_raw": row_hash,
+        "_stamp": f"trim({ident(table.updated)})" if table.updated else "NULL::VARCHAR",
         "_state": f"coalesce(trim({ident(table.state)}), '1')" if table.state else "'1'",
         "_approval": f"coalesce(trim({ident(table.approval)}), '0')" if table.approval else "'0'",
         "_copy": copy,

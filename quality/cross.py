@@ -85,7 +85,8 @@ def students(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: bo
 
 def enrolments(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: bool) -> None:
     """YZ05: under 12 or over 60 at entry (ruling 10). YZ10: the status does not follow the last change (ruling 11)."""
-    entity = catalog.entities["xs_xj"]
+    entity, ages = catalog.entities["xs_xj"], catalog.rules["YZ05"]
+    youngest, oldest = ages.number("youngest"), ages.number("oldest")
     born = "SELECT GRBSM, CSRQ FROM s_xs"
     if has_golden:
         born += " UNION ALL SELECT GRBSM, CSRQ FROM g_xs g WHERE NOT EXISTS (SELECT 1 FROM s_xs t WHERE t.pk = g.pk)"
@@ -96,8 +97,8 @@ def enrolments(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: 
     refuse_settled(
         con,
         entity,
-        "SELECT s.pk, 'YZ05' AS rule, 'RXNY' AS field, '入学时不满 12 周岁或超过 60 周岁' AS reason FROM s_xs_xj s "
-        f"JOIN ({born}) b ON b.GRBSM = s.GRBSM WHERE {months} < 144 OR {months} >= 732",
+        f"SELECT s.pk, 'YZ05' AS rule, 'RXNY' AS field, '入学时不满 {youngest} 周岁或超过 {oldest} 周岁' AS reason FROM s_xs_xj s "
+        f"JOIN ({born}) b ON b.GRBSM = s.GRBSM WHERE {months} < {round(12 * youngest)} OR {months} >= {round(12 * oldest) + 12}",
     )
     allowed = " OR ".join(
         f"(l.YDLBM = '{change}' AND s.XSDQZTM IN ({', '.join(repr(v) for v in status)}))"

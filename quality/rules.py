@@ -1,7 +1,8 @@
 """Row rules: what makes a normalised row invalid on its own (MODEL §7).
 
 Decides predicates, generated from the field kinds of `schemas/entities` and the rule ids of `schemas/rules.yaml`;
-executes nothing. Rules over several rows or tables are in `quality.gate`. A hit is reported as `RULE:FIELD`.
+executes nothing. Rules over several rows or tables are in `quality.gate`, rules that do not block in `quality.soft`. A
+hit is reported as `RULE:FIELD`.
 """
 
 from __future__ import annotations
@@ -142,43 +143,10 @@ def _school_rules() -> list[RowRule]:
     ]
 
 
-def soft_rules(catalog: Catalog, entity: Entity, present: Sequence[Field], labels: Set[str]) -> list[RowRule]:
-    """Rules of severity 警告 and 提示 that one row can break, and the notes of rulings 8, 12 and 15."""
-    rules: list[RowRule] = []
-    for field in present:
-        name = ident(field.name)
-        if field.name in labels and field.code and field.required != "M" and not is_open(catalog, field):
-            rules.append(RowRule("YX05", field.name, f"list_contains(_unknown, {text(field.name)})"))
-        if field.kind == "phone":
-            rules.append(RowRule("YX16", field.name, f"{name} IS NOT NULL AND NOT {_phone(name)}"))
-        if field.kind == "name" and entity.name in ("xs", "jzg") and field.name == "XM":
-            good = f"regexp_full_match({name}, '[^0-9 ]{{2,36}}') AND NOT regexp_matches({name}, '[!-/:-@\\[-`{{-~]')"
-            rules.append(RowRule("YX15", field.name, f"{name} IS NOT NULL AND NOT ({good})"))
-        if field.kind == "division":
-            current = f"{name} IN (SELECT code FROM division_current)"
-            rules.append(RowRule("YX06", field.name, f"try_cast({name} AS division) IS NOT NULL AND NOT {current}"))
-        if field.name == "XZ" and entity.name in ("zy", "xs_xj"):
-            rules.append(RowRule("YX17", field.name, f"{name} NOT IN (1, 1.5, 2, 2.5, 3, 3.5, 4, 5)"))
-    names = {f.name for f in present}
-    if {"SFZJLXM", "SFZJH"} <= names and entity.name in ("xs", "jzg"):
-        known = "try_cast(substr(SFZJH, 1, 6) AS division) IS NOT NULL"
-        rules.append(RowRule("YX03", "SFZJH", f"SFZJLXM = '1' AND {WELL_FORMED_ID} AND NOT {known}"))
-        if entity.name == "xs":
-            rules.append(RowRule("YX19", "SFZJH", "_temporary"))
-    if entity.name == "xs":
-        rules += _student_notes()
-    return rules
-
-
-def _student_notes() -> list[RowRule]:
-    card = f"SFZJLXM = '1' AND {WELL_FORMED_ID}"
+def label_notes(catalog: Catalog, present: Sequence[Field], labels: Set[str]) -> list[RowRule]:
+    """Unknown labels of optional fields: the row stands with the field empty, and a finding says so (ruling 15)."""
     return [
-        RowRule("YZ03", "GRBSM", "substr(GRBSM, 1, 1) = 'G' AND SFZJH IS NOT NULL AND substr(GRBSM, 2) <> SFZJH"),
-        RowRule("YZ04", "GRBSM", f"substr(GRBSM, 1, 1) = 'L' AND {card} AND {mod11_2('SFZJH')}"),
+        RowRule("YX05", field.name, f"list_contains(_unknown, {text(field.name)})")
+        for field in present
+        if field.name in labels and field.code and field.required != "M" and not is_open(catalog, field)
     ]
-
-
-def _phone(name: str) -> str:
-    mobile = "1[3-9][0-9]{9}"
-    fixed = "(0[0-9]{2,3}-?)?[2-9][0-9]{6,7}(-[0-9]{1,6})?"
-    return f"regexp_full_match({name}, '({mobile})|({fixed})')"

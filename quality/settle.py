@@ -15,7 +15,7 @@ import duckdb
 from hub.catalog import Catalog, Entity
 from hub.changes import ChangeFile, ChangeSet, Counts
 from hub.errors import HubError
-from quality import conflicts, cross, gate, outcome, scope
+from quality import conflicts, cross, gate, outcome, scope, soft_scope
 from quality.changed import scalar
 from quality.derive import derive_rows, derive_totals
 from quality.expressions import ident, key_text, record_number, text
@@ -198,6 +198,7 @@ def _conclude(
     """Diffs against the golden image, checks the balance, writes the files, advances the image."""
     files: list[ChangeFile] = []
     balances: dict[str, Balance] = {}
+    soft_scope.begin_moved(con, round_.catalog)
     for entity in round_.catalog.entities.values():
         progress(entity.cn)
         counts, unchanged = outcome.diff(con, round_, entity)
@@ -205,6 +206,8 @@ def _conclude(
         for file in outcome.write_files(con, entity, counts, folder, lo=lo, nonce=nonce):
             files.append(file)
             lo = file.hi + 1
+        if counts.rows and not round_.whole:
+            soft_scope.note_moved(con, entity)
         outcome.advance_golden(con, round_, entity, counts)
     issues = dict(con.execute("SELECT rule || '/' || state, count(*) FROM issue GROUP BY 1").fetchall())
     return Settled(ChangeSet(number, tuple(files)), balances, issues, key_changes)

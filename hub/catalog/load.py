@@ -7,6 +7,7 @@ site dictionary is the site's and raises `InputError`.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from hub.catalog.model import (
     SourceTable,
     Template,
     TemplateColumn,
+    Threshold,
 )
 from hub.errors import InputError
 from schemas import ROOT
@@ -143,7 +145,30 @@ def _registry(entities: Mapping[str, Entity]) -> Registry:
 
 def _rules() -> dict[str, Rule]:
     doc = _yaml(ROOT / "rules.yaml")
-    return {r["id"]: Rule(**{**r, "scope": tuple(r["scope"])}) for r in doc["rules"]}
+    return {r["id"]: _rule(r) for r in doc["rules"]}
+
+
+def _rule(line: dict[str, Any]) -> Rule:
+    rule = Rule(
+        **{
+            **line,
+            "scope": tuple(line["scope"]),
+            "executed": tuple(line["executed"]),
+            "blocks": line["blocks"] == "true",
+            "thresholds": {n: _threshold(v) for n, v in line.get("thresholds", {}).items()},
+        }
+    )
+    if rule.blocks != (rule.severity == "错误"):
+        raise RuntimeError(f"{rule.id}: severity 错误 blocks, and nothing else does")
+    return rule
+
+
+def _threshold(value: str | list[str]) -> Threshold:
+    """Numbers become numbers; codes (a leading zero) and month-days stay text."""
+    values = value if isinstance(value, list) else [value]
+    plain = all(re.fullmatch(r"(0|[1-9][0-9]*)(\.[0-9]+)?", v) for v in values)
+    typed = tuple((float(v) if "." in v else int(v)) if plain else v for v in values)
+    return typed if isinstance(value, list) else typed[0]
 
 
 def _rows(name: str) -> Iterator[dict[str, str]]:
@@ -170,7 +195,9 @@ def _codes(site: Path | None) -> Codes:
     majors |= {("2021", r["major_code"]): r["major_name"] for r in _rows("majors_2021.csv")}
     exact = {r["old_code"]: r["new_code"] for r in _rows("majors_2010_2021.csv") if r["relation"] == "exact_name"}
     divisions, current, division_names = _divisions()
-    return Codes(tables, labels, divisions, current, majors, exact, division_names, loaded)
+    successors = _division_successors(current)
+    variants = {r["variant"]: r["plain"] for r in _rows("variant_characters.csv")}
+    return Codes(tables, labels, divisions, current, majors, exact, division_names, loaded, successors, variants)
 
 
 def _is_open(table: str, loaded: frozenset[str]) -> bool:
@@ -190,6 +217,27 @@ def _divisions() -> tuple[frozenset[str], frozenset[str], dict[str, str]]:
             names[code] = row["name"]
         names.setdefault(code, row["name"])
     return frozenset(known), frozenset(current), names
+
+
+def _division_successors(current: frozenset[str]) -> dict[str, str]:
+    """Codes no longer in force → what stands in their place now, followed through every renumbering (YX06)."""
+    follows = {
+        r["code"]: tuple(c.split("[")[0] for c in r["new_code"].split(";") if c)
+        for r in _rows("divisions.csv")
+        if r["new_code"]
+    }
+    found = {code: _in_force(code, follows, current, frozenset()) for code in follows if code not in current}
+    return {code: ",".join(sorted(set(news))) for code, news in found.items() if news}
+
+
+def _in_force(
+    code: str, follows: Mapping[str, tuple[str, ...]], current: frozenset[str], seen: frozenset[str]
+) -> tuple[str, ...]:
+    if code in current:
+        return (code,)
+    if code in seen:
+        return ()
+    return tuple(n for new in follows.get(code, ()) for n in _in_force(new, follows, current, seen | {code}))
 
 
 def _site(path: Path, values: dict[str, dict[str, str]], labels: dict[str, dict[str, str]]) -> frozenset[str]:

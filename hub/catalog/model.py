@@ -8,6 +8,7 @@ a source system, one `Template` per xlsx layout.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -176,9 +177,16 @@ class Template:
     columns: tuple[TemplateColumn, ...]
 
 
+Threshold = int | float | str | tuple[int | float | str, ...]
+
+
 @dataclass(frozen=True)
 class Rule:
-    """A quality rule of MODEL §7. Severity 错误 quarantines, 警告 lists, 提示 counts."""
+    """A quality rule of MODEL §7. Severity 错误 quarantines, 警告 lists, 提示 counts.
+
+    `executed`: contribution, settled, standing, run; `thresholds`: as they apply; `enabled`: False where a node has
+    switched a rule off that does not block (`hub.catalog.tuning`).
+    """
 
     id: str
     dimension: str
@@ -187,10 +195,23 @@ class Rule:
     level: str
     severity: str
     condition: str
+    blocks: bool
+    executed: tuple[str, ...]
+    message: str
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    enabled: bool = True
 
-    @property
-    def blocks(self) -> bool:
-        return self.severity == "错误"
+    def number(self, name: str) -> int | float:
+        """A threshold that is a number."""
+        value = self.thresholds[name]
+        if isinstance(value, int | float):
+            return value
+        raise RuntimeError(f"{self.id}.{name} is no number")
+
+    def several(self, name: str) -> tuple[int | float | str, ...]:
+        """A threshold that is a list."""
+        value = self.thresholds[name]
+        return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True)
@@ -236,6 +257,10 @@ class Codes:
     major_map: dict[str, str]
     division_names: dict[str, str] = field(default_factory=dict)
     site_loaded: frozenset[str] = frozenset()
+    division_successors: dict[str, str] = field(default_factory=dict)
+    """Codes no longer in force → the code now in force; several, comma between, where a division was parted (YX06)."""
+    variants: dict[str, str] = field(default_factory=dict)
+    """Variant characters of names → the usual one (YZ18)."""
 
 
 @dataclass(frozen=True)

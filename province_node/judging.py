@@ -14,7 +14,8 @@ from pathlib import Path
 from hub.changes import ChangeSet
 from hub.errors import HubError
 from province_node.extract import Alarm
-from quality.judge import RunningJudge, start_judge
+from quality.judge import RuleSettings, RunningJudge, start_judge
+from quality.judgement import Judgement
 
 SOURCE = "第二道质量复核"
 
@@ -24,22 +25,25 @@ class SecondJudge:
 
     def __init__(self, running: RunningJudge | None) -> None:
         self._running = running
+        self.judgement: Judgement | None = None
+        """What it said, once `alarms` was asked; None without a judge or where it gave no answer."""
 
-    def look_at(self, changes: ChangeSet, *, rows: int, today: str) -> None:
-        """Hands over the change files; `rows` per entity (0: all), `today` YYYY-MM-DD."""
+    def look_at(self, changes: ChangeSet, *, rows: int, today: str, rules: RuleSettings) -> None:
+        """Hands over the change files; `rows` per entity (0: all), `today` YYYY-MM-DD, `rules`: the node's settings."""
         if self._running is None:
             return
         files: dict[str, list[Path]] = {}
         for file in changes.files:
             files.setdefault(file.entity, []).append(file.path)
-        self._running.submit(files, rows=rows, today=today)
+        self._running.submit(files, rows=rows, today=today, rules=rules)
 
     def alarms(self) -> tuple[Alarm, ...]:
         """What the judge found, once it is done; its own failure is an alarm as well."""
         if self._running is None:
             return ()
         try:
-            self._running.finish().require_clean()
+            self.judgement = self._running.finish()
+            self.judgement.require_clean()
         except HubError as error:
             return (Alarm(SOURCE, error.code, error.sentence(), error.retryable),)
         return ()

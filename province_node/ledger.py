@@ -142,7 +142,7 @@ def write_issues(transaction: Transaction, settlement: Settlement) -> tuple[Move
     with _scratch() as con:
         for table, states, columns in (
             ("quarantine", REFUSED_STATES, "school, left(reason, 400) AS reason"),
-            ("finding", ("提示",), "left(reason, 400) AS detail"),
+            ("finding", ("提示",), "school, left(reason, 400) AS detail, '-' AS pk"),
         ):
             counts = [
                 transaction.ingest(
@@ -153,7 +153,23 @@ def write_issues(transaction: Transaction, settlement: Settlement) -> tuple[Move
                 for kind, closed in (("closed", settlement.run), ("opened", None))
             ]
             result.append(Movement(opened=counts[1], closed=counts[0]))
-    return result[0], result[1]
+        standing = write_findings(transaction, con, settlement)
+    noted = Movement(result[1].opened + standing.opened, result[1].closed + standing.closed)
+    return result[0], noted
+
+
+def write_findings(transaction: Transaction, con: duckdb.DuckDBPyConnection, settlement: Settlement) -> Movement:
+    """Findings on standing records: what closed first, so that a finding which says something new stands open."""
+    counts = []
+    for kind, closed in (("closed", settlement.run), ("opened", None)):
+        query = (
+            "SELECT entity, src_rid, rule, field, pk, left(natural_key, 255) AS natural_key, school, severity, "
+            f"left(source, 80) AS source, left(detail, 400) AS detail, state, run_no, {_number(closed)} AS closed_run "
+            "FROM read_parquet(?)"
+        )
+        rows = con.sql(query, params=[str(settlement.folder / f"_{kind}_finding.parquet")])
+        counts.append(transaction.ingest("finding", rows.to_arrow_reader(BLOCK_ROWS), replace=True))
+    return Movement(opened=counts[1], closed=counts[0])
 
 
 def _issues(

@@ -22,7 +22,8 @@ from hub.catalog import Catalog, Entity, load_catalog
 from hub.errors import UsageError
 from hub.settings import Node
 from hub.store import Store, open_store
-from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, FINDING, QUARANTINE, RUN, TOMBSTONE
+from hub.store.finding_tables import FINDING
+from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, QUARANTINE, RUN, TOMBSTONE
 from province_node.state import counter, open_state, set_counter, transaction
 from quality.expressions import ident, key_text, record_number, text
 

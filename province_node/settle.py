@@ -127,7 +127,8 @@ def _round(
         progress=lambda what: progress("settle", what),
     )
     _check_brake(con, catalog, node, settled, options)
-    judge.look_at(settled.changes, rows=node.settings.expectation_rows, today=options.today)
+    own = node.settings
+    judge.look_at(settled.changes, rows=own.expectation_rows, today=options.today, rules=own.rules)
     list_issues(con, catalog, folder, whole=whole, run=run)
     findings = list_findings(con, catalog, folder, options, whole=whole, run=run)
     done = Round(

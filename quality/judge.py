@@ -15,73 +15,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from hub.catalog import Catalog, Entity, load_catalog
+from hub.catalog.tuning import tuned
 from hub.changes import change_schema
 from hub.errors import HubError, InputError
 from hub.settings import Node
+from quality.judgement import Judgement, Opinion
 from quality.suites import ORIGIN, RECORD, Check, build_suite, by_rule, checks, quiet_context
 
 # Rows of one block when everything is judged: about 100 MB of frames for the widest entity.
 BLOCK_ROWS = 50_000
-NAMED = 3  # record numbers in an error; the judgement itself keeps them all
 TIMEOUT_SECONDS = 1800.0
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What one check found: rows `checked`, rows `failed`, and the record number of every failing row."""
-
-    entity: str
-    rule: str
-    field: str
-    severity: str
-    checked: int
-    failed: int
-    records: tuple[str, ...] = ()
-
-    @property
-    def blocks(self) -> bool:
-        return self.severity == "错误" and self.failed > 0
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """All opinions of a round. `rows`: rows looked at per entity."""
-
-    rows: Mapping[str, int]
-    opinions: tuple[Opinion, ...]
-
-    @property
-    def disagreements(self) -> tuple[Opinion, ...]:
-        """Checks of severity 错误 that a row of the change set breaks."""
-        return tuple(o for o in self.opinions if o.blocks)
-
-    def require_clean(self) -> None:
-        """Raises `HubError` E3301 when the two judges disagree; the caller stops the round before anything is stored."""
-        found = self.disagreements
-        if not found:
-            return
-        what = "；".join(f"{o.entity}.{o.field} 违反 {o.rule} {o.failed} 行" for o in found[:10])
-        where = "、".join(f"{o.entity} {r}" for o in found[:NAMED] for r in o.records[:1])
-        raise HubError(
-            "E3301",
-            f"质量复核与门禁结论不一致：{what}",
-            where=f"记录号 {where}",
-            step="本轮已停止，未发布任何数据；请核对规则定义（schemas/rules.yaml）与这些记录，并报告该错误",
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {"schema_version": 1, "rows": dict(self.rows), "opinions": [asdict(o) for o in self.opinions]}
-
-    @staticmethod
-    def from_json(document: Mapping[str, Any]) -> Judgement:
-        opinions = (Opinion(**{**o, "records": tuple(o["records"])}) for o in document["opinions"])
-        return Judgement(document["rows"], tuple(opinions))
+RuleSettings = Mapping[str, Mapping[str, Any]]
 
 
 def judge(files: Mapping[str, Sequence[Path]], catalog: Catalog, *, rows: int, today: str) -> Judgement:
@@ -250,12 +199,19 @@ class RunningJudge:
         self._process = process
         self._submitted = False
 
-    def submit(self, files: Mapping[str, Sequence[Path]], *, rows: int, today: str) -> None:
-        """Hands over the change files; the child judges while the caller goes on."""
+    def submit(
+        self, files: Mapping[str, Sequence[Path]], *, rows: int, today: str, rules: RuleSettings | None = None
+    ) -> None:
+        """Hands over the change files; the child judges while the caller goes on. `rules`: the node's own settings."""
         if self._submitted:
             raise RuntimeError("a child judges once")
         self._submitted = True
-        document = {"files": {n: [str(p) for p in paths] for n, paths in files.items()}, "rows": rows, "today": today}
+        document: dict[str, Any] = {
+            "files": {n: [str(p) for p in paths] for n, paths in files.items()},
+            "rows": rows,
+            "today": today,
+        }
+        document["rules"] = rules or {}
         try:
             self._stdin().write(json.dumps(document).encode() + b"\n")
             self._stdin().flush()
@@ -330,7 +286,7 @@ def judge_round(node: Node, number: int, site_dictionaries: Path | None = None) 
     for file in record["files"]:
         files.setdefault(file["entity"], []).append(folder / file["path"])
     with start_judge(site_dictionaries) as running:
-        running.submit(files, rows=node.settings.expectation_rows, today=record["today"])
+        running.submit(files, rows=node.settings.expectation_rows, today=record["today"], rules=node.settings.rules)
         return running.finish()
 
 
@@ -355,6 +311,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = json.loads(line)
     try:
         files = {n: [Path(p) for p in paths] for n, paths in asked["files"].items()}
+        catalog = tuned(catalog, asked["rules"])
         answer = judge(files, catalog, rows=asked["rows"], today=asked["today"]).to_json()
     except HubError as error:
         answer = {"error": {"code": error.code, "what": error.what, "where": error.where, "step": error.step}}

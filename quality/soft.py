@@ -24,7 +24,8 @@ RURAL_REGISTER, CITY = ("2", "4"), "4"
 def row_rules(catalog: Catalog, entity: Entity) -> list[RowRule]:
     """The rules one standing row of this entity can break and that this node has switched on."""
     rules = [r for f in entity.fields for r in _of_field(catalog, entity, f)]
-    rules += _OF_ENTITY.get(entity.name, lambda _: [])(catalog)
+    if entity.name in _OF_ENTITY:
+        rules += _OF_ENTITY[entity.name](catalog)
     return [r for r in rules if catalog.rules[r.rule].enabled]
 
 
@@ -68,9 +69,7 @@ def _students(catalog: Catalog) -> list[RowRule]:
 def _teachers(catalog: Catalog) -> list[RowRule]:
     start, retired = catalog.rules["YZ11"], catalog.rules["YZ12"]
     child = f"{months('CJGZNY')} - {months('substr(CSRQ, 1, 6)')} < {12 * start.number('youngest')}"
-    past = (
-        f"XBM = '1' AND {older('CSRQ', retired.number('men'))} OR XBM = '2' AND {older('CSRQ', retired.number('women'))}"
-    )
+    past = f"XBM = '1' AND {older('CSRQ', retired.number('men'))} OR XBM = '2' AND {older('CSRQ', retired.number('women'))}"
     return [
         _card_division(),
         RowRule("YZ11", "CJGZNY", child),

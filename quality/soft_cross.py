@@ -146,7 +146,9 @@ def of_grades(_catalog: Catalog) -> str:
 
 def of_class_majors(_catalog: Catalog) -> str:
     """YZ07: major of the student and of the class; an old code and the new one that follows it are the same."""
-    own, theirs = (f"coalesce((SELECT max(m.new) FROM major_map m WHERE m.old = d.{c}), d.{c})" for c in ("own", "of_class"))
+    own, theirs = (
+        f"coalesce((SELECT max(m.new) FROM major_map m WHERE m.old = d.{c}), d.{c})" for c in ("own", "of_class")
+    )
     differing = (
         "SELECT s.pk, s.ZYDM AS own, b.ZYDM AS of_class FROM look_xs_xj s JOIN g_bj b ON b.XXDM = s.XXDM AND b.BH = s.BH "
         "WHERE b.ZYDM <> s.ZYDM"
@@ -226,6 +228,7 @@ def detail_sql(catalog: Catalog) -> str:
     """What a finding says beside its rule, over columns `rule`, `field`, `hint`: WZ09 names what is missing."""
     cases = " ".join(f"WHEN {text(r.id)} THEN {text(r.message)}" for r in catalog.rules.values())
     missing = " ".join(
-        f"WHEN {text(n)} THEN {text(f'（缺{cn}）')}" for n, cn in (("zy", "专业设置"), ("jg", "校内机构"), ("xq", "校区"))
+        f"WHEN {text(n)} THEN {text(f'（缺{cn}）')}"
+        for n, cn in (("zy", "专业设置"), ("jg", "校内机构"), ("xq", "校区"))
     )
     return f"CASE rule {cases} END || CASE WHEN rule = 'WZ09' THEN CASE field {missing} END ELSE coalesce(hint, '') END"

@@ -87,6 +87,4 @@ def _students(con: duckdb.DuckDBPyConnection) -> None:
 
 def _schools(catalog: Catalog) -> str:
     """Schools that have anything that changed (WZ09)."""
-    return " UNION ".join(
-        f"SELECT XXDM FROM moved_{e.name}" for e in catalog.entities.values() if "XXDM" in e.by_name
-    )
+    return " UNION ".join(f"SELECT XXDM FROM moved_{e.name}" for e in catalog.entities.values() if "XXDM" in e.by_name)

@@ -48,7 +48,9 @@ def judge_standing(
     find(con, catalog, everything=whole, dated=dated)
     _open_and_close(con, catalog, folder, run, _looked(catalog, whole, dated))
     for name, value in ((JUDGED_BY, digest), (JUDGED_ON, today)):
-        con.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", [name, value])
+        con.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", [name, value]
+        )
 
 
 def skip_standing(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -62,7 +64,11 @@ def skip_standing(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
 def definitions(catalog: Catalog) -> str:
     """Digest of what these rules depend on besides the rows."""
     rules = [[r.id, r.severity, r.message, r.enabled, sorted(r.thresholds.items())] for r in catalog.rules.values()]
-    codes = [sorted(catalog.codes.majors.items()), sorted(catalog.codes.divisions_current), sorted(catalog.codes.variants)]
+    codes = [
+        sorted(catalog.codes.majors.items()),
+        sorted(catalog.codes.divisions_current),
+        sorted(catalog.codes.variants),
+    ]
     body = json.dumps([rules, codes, sorted(catalog.codes.major_map.items())], ensure_ascii=False, default=list)
     return hashlib.sha256(body.encode()).hexdigest()
 
@@ -84,9 +90,7 @@ def find(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, everything: bool, 
             _suggest(con, entity, rule.field)
     for (name, of), query in QUERIES.items():
         if catalog.rules[name].enabled:
-            con.execute(
-                f"INSERT INTO found SELECT {text(of)}, pk, {text(name)}, field, NULL FROM ({query(catalog)})"
-            )
+            con.execute(f"INSERT INTO found SELECT {text(of)}, pk, {text(name)}, field, NULL FROM ({query(catalog)})")
 
 
 def _hits(con: duckdb.DuckDBPyConnection, entity: Entity, table: str, rules: list[RowRule]) -> None:

@@ -33,7 +33,6 @@ MONTH, YEAR = "(19|20)[0-9]{2}(0[1-9]|1[0-2])", "(19|20)[0-9]{2}"
 PHONE = "1[3-9][0-9]{9}|(0[0-9]{2,3}-?)?[2-9][0-9]{6,7}(-[0-9]{1,6})?"
 # A name has no digit, blank or ASCII sign; the middle dot is none of these.
 NAME = "[^0-9 !-/:-@\\[-`{-~]{2,36}"
-YEARS_OF_STUDY = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5)
 # Rule, column of the condition, its value, whether the condition is "is not", fields then required (MODEL §7).
 CONDITIONAL: Mapping[str, tuple[tuple[str, str, str, bool, tuple[str, ...]], ...]] = {
     "xs_sx": (
@@ -70,12 +69,15 @@ class Check:
 
 def checks(catalog: Catalog, entity: Entity, *, today: str) -> tuple[Check, ...]:
     """Every check of an entity's golden rows; `today` (YYYY-MM-DD) is what dated rules see."""
+    from quality.suites_soft import soft_checks  # it is built of this module's checks
+
     found = [*_required(catalog, entity), *_conditional(entity)]
     for item in entity.fields:
         found += _values(catalog, item)
     found += _of_entity(catalog, entity, today.replace("-", ""))
+    found += soft_checks(catalog, entity, today.replace("-", ""))
     found += _keys(entity)
-    return tuple(_rated(catalog, check) for check in found)
+    return tuple(_rated(catalog, check) for check in found if catalog.rules[check.rule].enabled)
 
 
 def _rated(catalog: Catalog, check: Check) -> Check:
@@ -154,7 +156,7 @@ def _of_entity(catalog: Catalog, entity: Entity, today: str) -> Iterator[Check]:
         yield Check("YX07", "XXDM", "ExpectWholeMatch", ("XXDM",), {"regex": form})
         yield Check("YX08", "XXDM", "ExpectVocationalSchool", ("XXDM", "XXBXLXM"), {"form": form})
     if entity.name in ("zy", "xs_xj"):
-        yield Check("YX17", "XZ", "in_set", ("XZ",), {"value_set": list(YEARS_OF_STUDY)})
+        yield Check("YX17", "XZ", "in_set", ("XZ",), {"value_set": list(catalog.rules["YX17"].several("years"))})
 
 
 def school_code_form(catalog: Catalog) -> str:
@@ -256,6 +258,7 @@ def quiet_context() -> Any:
 
 def _expectation(check: Check) -> Any:
     from quality import suites_expectations as own
+    from quality import suites_soft_expectations as soft
 
     built_in = great_expectations().expectations
     named = {
@@ -264,7 +267,7 @@ def _expectation(check: Check) -> Any:
         "unique": built_in.ExpectColumnValuesToBeUnique,
         "unique_together": built_in.ExpectCompoundColumnsToBeUnique,
     }
-    kind: Any = named.get(check.kind) or getattr(own, check.kind)
+    kind: Any = named.get(check.kind) or getattr(own, check.kind, None) or getattr(soft, check.kind)
     several = "column_list" in kind.__fields__
     columns: dict[str, Any] = {"column_list": list(check.columns)} if several else {"column": check.columns[0]}
     return kind(**columns, **check.arguments, meta=check.meta())

@@ -22,7 +22,8 @@ from hub.cli.release import release_of
 from hub.cli.shell import shell_of
 from hub.masking import mask_key, mask_value
 from hub.store import Store
-from hub.store.ledger import CONFLICT, FINDING, NO_FIELD, QUARANTINE
+from hub.store.finding_tables import FINDING
+from hub.store.ledger import CONFLICT, NO_FIELD, QUARANTINE
 
 quarantine = typer.Typer(add_completion=False, no_args_is_help=True, help="隔离数据：计数与导出。")
 conflict = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突：计数与导出。")
@@ -155,7 +156,8 @@ def _quarantine_row(catalog: Catalog, row: Row, plain: bool) -> Row:
     row = _named(row) | {"reason": row.get("reason") or row.get("detail")}
     row["rule"] = row["rule"] or row["reason"]
     if not plain:
-        row["natural_key"] = mask_key(catalog.entities[row["entity"]], row["natural_key"])
+        if row["entity"] in catalog.entities:  # a finding of a run is about no record
+            row["natural_key"] = mask_key(catalog.entities[row["entity"]], row["natural_key"])
         row["reason"] = mask_value(None, row["reason"])
     return row
 

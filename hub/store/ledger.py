@@ -241,18 +241,6 @@ sa.Index("ix_conflict_decision", CONFLICT.c.decision_no)
 sa.Index("ix_conflict_digest", CONFLICT.c.digest)
 sa.Index("ix_conflict_run", CONFLICT.c.run_no)
 sa.Index("ix_conflict_closed", CONFLICT.c.closed_run)
-FINDING: Final = sa.Table(
-    "finding",
-    METADATA,
-    *_row_rule(),
-    _private("natural_key", text(255)),
-    _text("severity", 8),
-    _text("source", 80),
-    _text("detail", 400),
-    _text("state", 8),
-    _number("run_no"),
-    _number("closed_run"),
-)
 KEY_CHANGE: Final = sa.Table(
     "key_change",
     METADATA,

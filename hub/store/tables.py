@@ -17,6 +17,7 @@ from hub.changes import PK_LENGTH
 from hub.store import decision_tables as _decision_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import registry_tables as _registry_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store.census_tables import CENSUS_METADATA
+from hub.store.finding_tables import FINDING_METADATA
 from hub.store.ledger import METADATA, char, long_text, text
 
 # Columns before the payload of a golden table, and in every digest line except `node`.
@@ -44,7 +45,7 @@ def build_tables(catalog: Catalog) -> Tables:
     metadata = sa.MetaData(naming_convention=METADATA.naming_convention)
     golden = {e.name: _golden(e, metadata) for e in catalog.entities.values()}
     shadow = {e.name: _golden(e, metadata, shadow_name(e)) for e in catalog.entities.values()}
-    for table in [*METADATA.tables.values(), *CENSUS_METADATA.tables.values()]:
+    for table in [*METADATA.tables.values(), *CENSUS_METADATA.tables.values(), *FINDING_METADATA.tables.values()]:
         table.to_metadata(metadata)
     return Tables(metadata, golden, shadow)
 

@@ -26,7 +26,8 @@ from pipelines.province.keys import CHANGE_SET, PUBLISHED, RECEIPTS
 from province_node.changeset import counted, open_settlement
 from province_node.listen import Listened
 from province_node.settle import Round
-from quality.judge import Judgement, RunningJudge, start_judge
+from quality.judge import RunningJudge, start_judge
+from quality.judgement import Judgement
 
 BALANCE, BRAKE, JUDGE = "balance_holds", "deletes_below_brake", "second_judge_agrees"
 ALARMS, CONFLICTS, ANSWERS = "sources_without_alarm", "no_open_conflict", "receipts_applied"
@@ -95,7 +96,7 @@ def _judge(node: Node, running: RunningJudge, today: str) -> Judgement:
     for number in range(stored + 1, counted(node) + 1):
         for file in open_settlement(node, number).changes.files:
             files.setdefault(file.entity, []).append(file.path)
-    running.submit(files, rows=node.settings.expectation_rows, today=today)
+    running.submit(files, rows=node.settings.expectation_rows, today=today, rules=node.settings.rules)
     return running.finish()
 
 

@@ -157,7 +157,7 @@ def test_a_round_that_would_delete_too_much_stops_before_anything_is_stored(
 def test_a_disagreement_of_the_judges_stops_the_round_and_the_next_one(
     place: Place, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quality.judge import Judgement, Opinion
+    from quality.judgement import Judgement, Opinion
 
     def wrong(*_: Any) -> Judgement:
         return Judgement({"xs": 1}, (Opinion("xs", "YX02", "SFZJH", "错误", 1, 1, ("0" * 20,)),))

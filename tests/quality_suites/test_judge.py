@@ -17,7 +17,8 @@ import pytest
 from hub.changes import change_schema
 from hub.errors import HubError, InputError
 from quality import judge as judge_module
-from quality.judge import Judgement, judge, start_judge
+from quality.judge import judge, start_judge
+from quality.judgement import Judgement
 from tests.quality_suites.conftest import TODAY, Settled
 
 Change = dict[str, Any]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers import PostgresServer, SshServer, start_postgres, start_sshd
+from tests.transfer_server import TransferServer, why_not
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +22,15 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server; take a database of your own with `create_database`."""
     server = start_postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def transfer_server() -> Iterator[TransferServer]:
+    """The transfer server as `hub transfer` builds it: OpenSSH, accounts, chroots, certificates; needs root."""
+    if reason := why_not():
+        pytest.skip(reason)
+    server = TransferServer()
     yield server
     server.stop()

@@ -30,7 +30,8 @@ def open_client(
 ) -> ClientTransport:
     """A province's view of the exchange place at `url`. No connection is made before the first use.
 
-    `key_file`, `host_keys` (current and next, as `ssh-ed25519 AAAA…` lines) and `certificate` are for `sftp:` only.
+    `key_file`, `host_keys` (current and next, as `ssh-ed25519 AAAA…` lines) and `certificate` (by default the file
+    `<key_file>-cert.pub`, where there is one) are for `sftp:` only.
     UsageError E2410 for an address of another kind, KeyMaterialError without key or pins.
     """
     if url.startswith("folder:"):
@@ -42,6 +43,9 @@ def open_client(
     # paramiko takes a third of a second to import; the embedded default need not pay for it.
     from hub.transport.sftp import SftpClient
 
+    if certificate is None:
+        beside = key_file.with_name(f"{key_file.name}-cert.pub")
+        certificate = beside if beside.is_file() else None
     return SftpClient(url, party, key_file=key_file, host_keys=host_keys, certificate=certificate, names=names)
 
 

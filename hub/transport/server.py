@@ -53,7 +53,7 @@ class ServerTransport:
     def prepare(self, party: str) -> None:
         """Create a party's folders where they are missing, owned by whoever runs this: for `folder:` and tests.
 
-        A transfer server gets its owners and modes from `deploy/transfer/setup.sh` instead.
+        A transfer server gets its owners and modes from `hub transfer` instead.
         """
         for part in ("in/part", "in/ready", "out", "pub"):
             with local_disk(part):

@@ -20,6 +20,7 @@ RUNBOOKS = (
     "refused-batch",
     "restore-from-backup",
     "source-alarm",
+    "transfer-server",
 )
 _CHINESE = re.compile("[\u4e00-\u9fff]")  # what people read; docstrings of modules are English
 _HEADING = re.compile(r"^(#{1,6}) ", re.MULTILINE)

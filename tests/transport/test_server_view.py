@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from hub.transport.durable import write_durably
 
 NAME = "13-up-main-e0001-s0000000042.manifest.dsse"
 PARTY = "13"
-SETUP = Path(__file__).parents[2] / "deploy" / "transfer" / "setup.sh"
 
 
 @pytest.fixture
@@ -221,15 +219,3 @@ def test_bytes_that_stop_coming_leave_the_older_file_and_no_rest(tmp_path: Path)
     with pytest.raises(ConnectionError):
         write_durably(broken(), target, 100)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
-
-
-@pytest.mark.parametrize("arguments", [[], ["1"], ["13", "99"], ["13; id"], ["../13"]])
-def test_the_setup_script_refuses_what_is_no_province_before_doing_anything(
-    tmp_path: Path, arguments: list[str]
-) -> None:
-    roots = {name: str(tmp_path / name) for name in ("EXCH_ROOT", "HUB_ROOT", "KEYS_ROOT")}
-    done = subprocess.run(
-        ["bash", str(SETUP), *arguments], env={**os.environ, **roots}, capture_output=True, check=False
-    )
-    assert done.returncode == 2
-    assert list(tmp_path.iterdir()) == []

@@ -186,8 +186,9 @@ def test_row_35_a_province_reaches_nothing_but_its_own_uploads(exchange: Exchang
     for attack in attacks:
         with pytest.raises(OSError):  # noqa: PT011 - "no such file" and "permission denied" both deny
             attack()
-    link = sftp.get_channel().get_transport()
-    assert link is not None
+    around = sftp.get_channel()
+    assert around is not None
+    link = around.get_transport()
     channel = link.open_session()
     channel.exec_command("id")
     assert channel.recv_exit_status() == 1

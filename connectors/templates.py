@@ -15,18 +15,23 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from hub.catalog import Catalog, Entity, Field, Template, TemplateColumn
+from hub.catalog import Catalog, CodeTable, Entity, Field, Template, TemplateColumn
 from hub.errors import InputError
 
 # What schools supply themselves and no real template exists for (ruling 9).
 SCHOOL_ENTITIES = ("xq", "jg", "zy", "bj", "jzg_gz", "xx")
+# The initialisation templates of the national guide, one per entity, loaded in this order.
+PEOPLE_ENTITIES = ("jzg", "xs", "xs_sx", "xs_xj", "xs_jz")
+# A person is found by 证件类型 + 证件号 (ruling 9); in the sheets of what hangs on the person they only say who it is.
+IDENTITY = ("SFZJLXM", "SFZJH")
+IDENTITY_LOOKUP = "identity"
 SCHOOL_FIELD = "XXDM"
 # Field kinds that hold dates, and how many of yyyyMMdd they keep.
 DATE_KINDS = {"date": 8, "month": 6}
 MAX_LABELS = 30
 _QUOTES = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'"})
 _FORMATS = {"date": "yyyyMMdd", "month": "yyyyMM", "year": "yyyy", "school_year": "yyyy-yyyy"}
-_REQUIRED = {"M": "必填", "C": "条件必填", "O": "选填"}
+_REQUIRED = {"M": "必填", "C": "条件必填：来源平台没有该记录时须填", "O": "选填"}
 
 
 def header_key(text: str) -> str:
@@ -62,33 +67,67 @@ def recognise(file: str, row: int, headers: Sequence[str], templates: Sequence[T
 def kind_of(catalog: Catalog, column: TemplateColumn) -> str:
     """The kind of the field a column feeds; `text` for columns that are not taken or are looked up by name."""
     found = _field(catalog, column)
-    return found.kind if found is not None and column.parts is not None and column.parts[3] is None else "text"
+    taken = found is not None and column.parts is not None and column.parts[3] in (None, IDENTITY_LOOKUP)
+    return found.kind if found is not None and taken else "text"
 
 
 def derived_templates(catalog: Catalog) -> tuple[Template, ...]:
     """Templates of the entities schools supply themselves, with the Chinese field names as headers."""
-    return tuple(derive(catalog.entities[name], catalog) for name in SCHOOL_ENTITIES)
+    return tuple(derive(catalog.entities[name], catalog) for name in (*SCHOOL_ENTITIES, *PEOPLE_ENTITIES))
+
+
+def all_templates(catalog: Catalog) -> dict[str, Template]:
+    """Every layout by name: the national ones and those derived from the definitions."""
+    return {t.name: t for t in (*catalog.templates.values(), *derived_templates(catalog))}
 
 
 def derive(entity: Entity, catalog: Catalog) -> Template:
     """A template of the fields a school may fill.
 
-    学校标识码 is optional: the file name says it, a row may confirm it. A sheet is recognised by its key and its first
-    name, or where it has neither, by what only schools know.
+    学校标识码 is optional: the file name says it, a row may confirm it. Red is what the school owns or names the record
+    by; what a platform owns is needed only where the platform has no such record (C). A sheet is recognised by its key
+    and its first name, or where it has neither, by what only schools know.
     """
     owners = catalog.registry.owners
+    if entity.name in PEOPLE_ENTITIES and entity.name != "jzg":
+        return _derive_student(entity, catalog)
     named = [f for f in entity.fields if f.cn.endswith(("名称", "姓名")) and f.name not in entity.key][:1]
     columns, match = [], []
     for f in entity.fields:
         fill = f.name in entity.key or owners[entity.name, f.name].fill
         if fill or f in named:
-            required = f.required if fill and f.name != SCHOOL_FIELD else "O"
+            required = _demand(catalog, entity, f) if fill else "O"
             columns.append(TemplateColumn(f.cn, required, f"{entity.name}.{f.name}" if fill else None))
         if f in named or (f.name in entity.key and f.name != SCHOOL_FIELD):
             match.append(f)
     local = [f for f in entity.fields if owners[entity.name, f.name].order[0] == "L" and f not in match]
     match += local[: max(0, 2 - len(match))]
+    if entity.name == "jzg":
+        match += [entity[n] for n in IDENTITY]
     return Template(entity.name, f"{entity.cn}（学校补录）", tuple(f.cn for f in match), tuple(columns))
+
+
+def _derive_student(entity: Entity, catalog: Catalog) -> Template:
+    """A student's sheet: schools know no 学籍号, so the person's 证件 names the record (ruling 9)."""
+    person, owners = catalog.entities["xs"], catalog.registry.owners
+    columns = [TemplateColumn(person[n].cn, "M", f"xs.{n}:{IDENTITY_LOOKUP}") for n in IDENTITY]
+    own = [f for f in entity.fields if f.name != "GRBSM" and (f.name in entity.key or owners[entity.name, f.name].fill)]
+    if entity.name == "xs":
+        columns, own = [], [f for f in own if f.name != SCHOOL_FIELD]
+    for f in own:
+        required = "M" if f.name in IDENTITY else _demand(catalog, entity, f)
+        columns.append(TemplateColumn(f.cn, required, f"{entity.name}.{f.name}"))
+    first = [f for f in own if f.name not in IDENTITY][:2]
+    match = (*(person[n].cn for n in IDENTITY), *(f.cn for f in first))
+    return Template(entity.name, f"{entity.cn}（学校补录）", match, tuple(columns))
+
+
+def _demand(catalog: Catalog, entity: Entity, field: Field) -> str:
+    """M (red): always; C: where the platform has no such record; O: optional."""
+    if field.name == SCHOOL_FIELD or field.required == "O":
+        return "O"
+    owned = "L" in catalog.registry.owners[entity.name, field.name].order
+    return field.required if field.required == "C" or owned or field.name in entity.key else "C"
 
 
 def write_template(template: Template | Entity, path: Path, *, catalog: Catalog) -> None:
@@ -108,6 +147,7 @@ def write_template(template: Template | Entity, path: Path, *, catalog: Catalog)
         letter.width = max(10, 2 * len(column.header) + 2)
         letter.number_format = "@"  # digits typed by hand stay digits
     _write_notes(book.create_sheet("填写说明"), layout, catalog)
+    _write_codes(book, layout, catalog)
     book.save(path)
 
 
@@ -125,11 +165,29 @@ def _write_notes(sheet: Worksheet, layout: Template, catalog: Catalog) -> None:
             cell.alignment = Alignment(wrap_text=True, vertical="top")
 
 
+def _write_codes(book: Workbook, layout: Template, catalog: Catalog) -> None:
+    """`代码表`: every allowed word of the tables too long for the notes, one column per table."""
+    long: dict[str, CodeTable] = {}
+    for column in layout.columns:
+        found = _field(catalog, column)
+        table = catalog.codes.tables.get(found.code) if found and found.code else None
+        if table is not None and len(set(table.codes.values())) > MAX_LABELS:
+            long[table.name] = table
+    if not long:
+        return
+    sheet = book.create_sheet("代码表")
+    for at, table in enumerate(long.values(), start=1):
+        sheet.cell(1, at, table.cn).font = Font(bold=True)
+        for line, label in enumerate(dict.fromkeys(table.codes.values()), start=2):
+            sheet.cell(line, at, label)
+        sheet.column_dimensions[get_column_letter(at)].width = 24
+
+
 def _explained(catalog: Catalog, column: TemplateColumn, found: Field) -> tuple[str, str, str]:
     """(length and format, values, note) of a column."""
     lookup = column.parts[3] if column.parts else None
-    if lookup is not None:
-        return "", "", "填写名称" if lookup == "name" else "填写简称"
+    if lookup not in (None, IDENTITY_LOOKUP):
+        return "", "", "填写本校的班级或专业，名称、编号均可" if lookup == "name" else "填写本校专业的简称或名称"
     if found.name == SCHOOL_FIELD:
         return "10 位数字", "", "可不填；填写时须与文件名中的学校标识码一致"
     if found.kind in _FORMATS:
@@ -142,7 +200,9 @@ def _explained(catalog: Catalog, column: TemplateColumn, found: Field) -> tuple[
     if table is None:
         return ("" if found.code else size), "", found.note
     labels = list(dict.fromkeys(table.codes.values()))
-    values = "、".join(labels) if len(labels) <= MAX_LABELS else f"{'、'.join(labels[:5])}……共 {len(labels)} 项"
+    values = (
+        "、".join(labels) if len(labels) <= MAX_LABELS else f"{'、'.join(labels[:5])}……共 {len(labels)} 项，见“代码表”"
+    )
     return "填写名称或代码", f"{table.cn}：{values}" if labels else table.cn, found.note
 
 

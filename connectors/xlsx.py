@@ -12,20 +12,19 @@ labels, codes and validity to `quality`. The workbook itself is opened by `xlsx_
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from connectors.templates import DATE_KINDS, derived_templates, header_key, kind_of, recognise, shown_header
+from connectors.templates import all_templates, header_key, recognise, shown_header
+from connectors.xlsx_rows import REASON_HEADER, ROW_HEADER, Line, Original, Reject, Rows
 from hub.catalog import Catalog, Template, TemplateColumn
 from hub.errors import InputError
 
@@ -40,24 +39,8 @@ LIMITS = {
     "memory": 1 << 30,
     "seconds": 60,
 }
-SCHOOL_FIELD = "XXDM"
 _CHILD = Path(__file__).with_name("xlsx_child.py")
 _SCHOOL = re.compile(r"(?<!\d)(\d{10})$")
-_SERIAL = re.compile(r"\d{5}(\.\d+)?")
-_LAST_SERIAL = 73_050  # the end of 2099
-
-Cell = tuple[int, str, str]
-Line = tuple[int, list[Cell]]
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A row that cannot be taken: sheet row (from 1), column header, stable code, reason without the value."""
-
-    row: int
-    column: str
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +58,7 @@ class TemplateRead:
     notes: tuple[str, ...]
     rejects: tuple[Reject, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    lines: tuple[Original, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,15 +71,26 @@ class Sheet:
     epoch_1904: bool
 
 
-def read_template(path: Path, catalog: Catalog, *, school: str | None = None) -> TemplateRead:
-    """Reads one supplement; `school`: its 10-digit code where the file name lacks it. Raises `InputError`."""
+def read_template(
+    path: Path,
+    catalog: Catalog,
+    *,
+    school: str | None = None,
+    earlier: Mapping[int, Mapping[str, str]] | None = None,
+) -> TemplateRead:
+    """Reads one supplement; `school`: its 10-digit code where the file name lacks it. Raises `InputError`.
+
+    `earlier`: for a corrected file of wrong rows, the cells that came first by their row (原行号): a masked cell that
+    was not touched stands for the value it hides.
+    """
     code = _school(path, school)
     sheet = read_sheet(path)
-    candidates = [*catalog.templates.values(), *derived_templates(catalog)]
+    candidates = list(all_templates(catalog).values())
     texts = {at: text for at, _, text in sheet.header[1] if header_key(text)}
     template = recognise(path_shown(path), sheet.header[0], list(texts.values()), candidates)
     columns, notes = _columns(path, sheet.header[0], texts, template)
-    reader = _Rows(catalog, columns, code, sheet.epoch_1904)
+    numbers = [at for at, text in texts.items() if header_key(text) == ROW_HEADER]
+    reader = Rows(catalog, columns, code, sheet.epoch_1904, numbers[0] if numbers else None, earlier or {})
     rows = reader.table(sheet.lines, _targets(template))
     return TemplateRead(
         template.name,
@@ -105,6 +100,7 @@ def read_template(path: Path, catalog: Catalog, *, school: str | None = None) ->
         (*notes, *reader.notes()),
         tuple(reader.rejects),
         dict(reader.counts),
+        tuple(reader.lines),
     )
 
 
@@ -204,7 +200,9 @@ def _columns(
         raise InputError("E2305", f"表头重复：{shown}", where=where, step="每个列名只保留一列后重新提交")
     known = {header_key(c.header): c for c in template.columns}
     columns = {at: known[k] for at, k in keys.items() if k in known}
-    unknown = [shown_header(texts[at]) for at, k in keys.items() if k not in known]
+    unknown = [
+        shown_header(texts[at]) for at, k in keys.items() if k not in known and k not in (ROW_HEADER, REASON_HEADER)
+    ]
     lacking = [c.header for k, c in known.items() if k not in keys.values() and c.target]
     notes = [f"不认识的列，未采用：{'、'.join(unknown)}"] if unknown else []
     notes += [f"模板中有而文件中没有的列：{'、'.join(lacking)}"] if lacking else []
@@ -213,73 +211,3 @@ def _columns(
 
 def _targets(template: Template) -> list[str]:
     return [c.target for c in template.columns if c.target]
-
-
-class _Rows:
-    """Turns lines into one table; keeps rejects and counts."""
-
-    def __init__(self, catalog: Catalog, columns: dict[int, TemplateColumn], school: str, epoch_1904: bool) -> None:
-        self.columns = columns
-        self.kinds = {at: kind_of(catalog, c) for at, c in columns.items()}
-        self.school = school
-        self.first_day = dt.date(1904, 1, 1) if epoch_1904 else dt.date(1899, 12, 30)
-        self.rejects: list[Reject] = []
-        self.counts: Counter[str] = Counter()
-
-    def table(self, lines: Iterable[Line], targets: list[str]) -> pa.Table:
-        values: dict[str, list[str | None]] = {t: [] for t in targets}
-        numbers: list[int] = []
-        for row, cells in lines:
-            taken, refused = {}, []
-            for at, kind, text in cells:
-                column = self.columns.get(at)
-                if column is None or column.target is None:
-                    continue
-                taken[column.target] = self._value(at, kind, text)
-                refused += self._faults(row, at, kind, text)
-            if refused:
-                self.rejects += refused
-            elif any(v is not None and v.strip() for v in taken.values()):
-                numbers.append(row)
-                for target, column_values in values.items():
-                    column_values.append(taken.get(target))
-            else:
-                self.counts["nothing_taken"] += 1
-        arrays = {t: pa.array(v, pa.string()) for t, v in values.items()}
-        return pa.table({**arrays, "_row": pa.array(numbers, pa.int64())})
-
-    def _value(self, at: int, kind: str, text: str) -> str:
-        wanted = self.kinds[at]
-        if kind == "f":
-            self.counts["formula"] += 1
-        elif kind == "d":
-            self.counts["date_cell"] += 1
-            return text[: DATE_KINDS.get(wanted, 8)]
-        elif kind == "n":
-            self.counts["number"] += 1
-            if wanted in DATE_KINDS and _SERIAL.fullmatch(text) and int(text[:5]) <= _LAST_SERIAL:
-                self.counts["excel_serial"] += 1
-                day = self.first_day + dt.timedelta(days=int(text[:5]))
-                return day.strftime("%Y%m%d")[: DATE_KINDS[wanted]]
-        return text
-
-    def _faults(self, row: int, at: int, kind: str, text: str) -> list[Reject]:
-        header = self.columns[at].header
-        if kind == "n" and self.kinds[at] == "id_number":
-            reason = "证件号以数字格式录入，末几位或前导零已丢失；请把该列设为文本格式后重新录入"
-            return [Reject(row, header, "E2311", reason)]
-        if kind == "n" and len(text.lstrip("-").partition(".")[0]) > 15:
-            reason = "超过 15 位的号码以数字格式录入，末几位已丢失；请把该列设为文本格式后重新录入"
-            return [Reject(row, header, "E2312", reason)]
-        parts = self.columns[at].parts
-        if parts is not None and parts[2] == SCHOOL_FIELD and text.strip() and text.strip() != self.school:
-            return [Reject(row, header, "E2313", "学校标识码与文件所属学校不一致；请核对该行属于哪所学校")]
-        return []
-
-    def notes(self) -> list[str]:
-        said = {
-            "formula": "个公式单元格按公式文本读取",
-            "excel_serial": "个 Excel 日期序号已转换为日期",
-            "nothing_taken": "行在采用的列中没有内容，已跳过",
-        }
-        return [f"{self.counts[k]} {text}" for k, text in said.items() if self.counts[k]]

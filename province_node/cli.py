@@ -15,7 +15,6 @@ import sqlalchemy as sa
 import typer
 from rich.console import Console
 
-from connectors.templates import derived_templates, write_template
 from hub.cli.output import Progress, emit
 from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
@@ -27,6 +26,7 @@ from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
 from province_node.rebuild import rebuild as rebuild_state
 from province_node.settle import Options, Round, require_province, run_round
+from province_node.supplement_export import write_empty
 from province_node.telling import exit_code, round_document, tell_exchange, tell_round
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="省级：从数据源同步、定值、封装并送出。")
@@ -197,20 +197,8 @@ def template(
 ) -> None:
     """生成空白 xlsx 模板，供学校填报；表头、必填与取值说明来自数据定义。"""
     shell = shell_of(ctx)
-    catalog = shell.catalog()
-    known = {t.name: t for t in [*catalog.templates.values(), *derived_templates(catalog)]}
-    if name not in known:
-        listed = "、".join(f"{t.name}（{t.cn}）" for t in known.values())
-        raise UsageError("E1035", "没有这个模板", step=f"从中选一个：{listed}")
-    part = out.with_name(f".{out.name}.part")
-    try:
-        write_template(known[name], part, catalog=catalog)
-        os.replace(part, out)
-    except OSError as error:
-        raise UsageError("E1022", "文件写不了", where=out.name, step="检查 --out 的目录、权限与磁盘空间") from error
-    finally:
-        part.unlink(missing_ok=True)
-    emit(shell, {"template": name, "file": out.name}, lambda c: c.print(f"已生成 {known[name].cn}：{out}"))
+    made = write_empty(shell.catalog(), name, out)
+    emit(shell, {"template": name, "file": out.name}, lambda c: c.print(f"已生成 {made.cn}：{out}"))
 
 
 def province_of(shell: Shell) -> Node:

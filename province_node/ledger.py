@@ -30,6 +30,7 @@ from hub.store.lane import BLOCK_ROWS
 from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, OUTBOX, RUN
 from province_node.changeset import Settlement
 from province_node.sealing import Sealed
+from province_node.supplement_store import mark_taken
 
 REFUSED_STATES: Final = ("隔离", "挂起")
 _DIGESTS_PER_STATEMENT: Final = 5_000
@@ -62,6 +63,7 @@ def write_run(transaction: Transaction, settlement: Settlement, node: str, lo: i
             "note": "\n".join(record["alarms"]) or None,
         },
     )
+    mark_taken(transaction, settlement.run, record.get("waiting", {}))
     extracts = [_extract(entry, settlement.run) for entry in record["extracts"]]
     if extracts:
         transaction.connection.execute(sa.insert(EXTRACT), extracts)

@@ -10,7 +10,7 @@ import hashlib
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,21 +19,28 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.templates import derived_templates
-from connectors.xlsx import Reject, read_template
+from connectors.templates import IDENTITY_LOOKUP, all_templates
+from connectors.xlsx import read_template
+from connectors.xlsx_rows import Reject
 from hub.catalog import Catalog, Template
 from hub.errors import HubError
 from province_node.extract import Alarm, digest
+from province_node.supplement_words import FILLS, Unresolved, add_words, no_words, resolve_words
 from quality.changed import ingest_local
 
-IDENTITY_TYPE = {"xs.SFZJLXM", "jzg.SFZJLXM"}
-IDENTITY_NUMBER = {"xs.SFZJH", "jzg.SFZJH"}
+IDENTITY_TYPE = {"xs.SFZJLXM", "jzg.SFZJLXM", f"xs.SFZJLXM:{IDENTITY_LOOKUP}"}
+IDENTITY_NUMBER = {"xs.SFZJH", "jzg.SFZJH", f"xs.SFZJH:{IDENTITY_LOOKUP}"}
 RESIDENT_CARD = "1"
+# Sheets whose rows other sheets name by words.
+NAMING = ("zy", "bj")
 
 
 @dataclass(frozen=True)
 class Supplement:
-    """One file as read: rows of raw text with identity columns, its template, school and refused rows."""
+    """One file as read: rows of raw text with identity columns, its template, school and refused rows.
+
+    `waiting`: its number in the waiting area, whose rows a second person has approved; None for a file of the folder.
+    """
 
     name: str
     sha256: str
@@ -41,6 +48,7 @@ class Supplement:
     school: str
     rows: pa.Table
     rejects: tuple[Reject, ...]
+    waiting: int | None = None
 
 
 @dataclass
@@ -51,9 +59,15 @@ class Locals:
     rows: Counter[str] = field(default_factory=Counter)
     rejects: int = 0
     alarms: list[Alarm] = field(default_factory=list)
+    waiting: dict[int, int] = field(default_factory=dict)
+    """File of the waiting area → extract number."""
 
     def counts(self) -> dict[str, int]:
         return {"files": self.files, "rejected_rows": self.rejects, **self.rows}
+
+    def taken(self) -> dict[str, int]:
+        """As `round.json` keeps it: file of the waiting area → extract number."""
+        return {str(number): extract for number, extract in self.waiting.items()}
 
 
 def read_supplements(
@@ -66,7 +80,7 @@ def read_supplements(
 ) -> list[Supplement | Alarm]:
     """Reads the files that are new or changed; a file that cannot be taken becomes an alarm and the others go on."""
     known = dict(con.execute("SELECT name, sha256 FROM local_file").fetchall())
-    labels = {**{n: c for c, n in catalog.codes.tables["SFZJLX"].codes.items()}, **catalog.codes.labels["SFZJLX"]}
+    labels = identity_labels(catalog)
     fresh = [(path, seal) for path in paths if known.get(path.name) != (seal := content_digest(path))]
 
     def read(item: tuple[Path, str]) -> Supplement | Alarm:
@@ -75,7 +89,7 @@ def read_supplements(
             found = read_template(path, catalog)
         except HubError as error:
             return Alarm(f"L.{path.name}", error.code, error.sentence(), error.retryable)
-        rows = _identified(found.rows, found.school, labels)
+        rows = identified(found.rows, found.school, labels)
         return Supplement(path.name, seal, found.template, found.school, rows, found.rejects)
 
     if fresh:
@@ -100,7 +114,12 @@ def content_digest(path: Path) -> str:
     return hashlib.sha256(repr(sorted(parts)).encode()).hexdigest()
 
 
-def _identified(rows: pa.Table, school: str, labels: dict[str, str]) -> pa.Table:
+def identity_labels(catalog: Catalog) -> dict[str, str]:
+    """证件类型 as written in a sheet → code."""
+    return {**{n: c for c, n in catalog.codes.tables["SFZJLX"].codes.items()}, **catalog.codes.labels["SFZJLX"]}
+
+
+def identified(rows: pa.Table, school: str, labels: dict[str, str]) -> pa.Table:
     """Adds `_school`, `_id_type`, `_id_no` (canonical) to the raw rows; at most 5,000 of them."""
     types = _column(rows, IDENTITY_TYPE)
     numbers = _column(rows, IDENTITY_NUMBER)
@@ -127,51 +146,111 @@ def ingest_supplements(
     first_number: int,
     reviewed: bool,
 ) -> Locals:
-    """Takes the read files into the state: one extract number per file, one pass per template and entity."""
+    """Takes the read files into the state: one extract number per file, one pass per template and entity.
+
+    Rows of the waiting area are reviewed already; those of the folder are when `reviewed` says so.
+    """
     done = Locals(alarms=[s for s in supplements if isinstance(s, Alarm)])
     folder.mkdir(parents=True, exist_ok=True)
-    templates = {t.name: t for t in [*catalog.templates.values(), *derived_templates(catalog)]}
-    of_template: dict[str, list[pa.Table]] = {}
+    of_template: dict[tuple[str, bool], list[pa.Table]] = {}
+    taken: dict[int, Supplement] = {}
     for item in supplements:
         if isinstance(item, Alarm):
             continue
         number = first_number + done.files
         rows = item.rows.append_column("_ext", pa.array([number] * item.rows.num_rows, pa.int32()))
-        of_template.setdefault(item.template, []).append(rows)
+        of_template.setdefault((item.template, item.waiting is not None), []).append(rows)
+        taken[number] = item
         done.files += 1
-        done.rejects += len(item.rejects)
-        if item.rejects:
-            done.alarms.append(_rejected(item))
         con.execute(
             "INSERT INTO local_file VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256",
             [item.name, item.sha256],
         )
-    for name, tables in of_template.items():
-        rows, parts = _parts(pa.concat_tables(tables), templates[name])
-        path = folder / f"{first_number:06d}-L.{name}.parquet"
-        pq.write_table(rows, path, compression="zstd")
-        for entity, columns in parts:
-            done.rows[entity] += ingest_local(
-                con, catalog, catalog.entities[entity], str(path), columns, reviewed=reviewed
-            )
+    faults = _ingest_templates(con, catalog, of_template, folder, first_number, reviewed, done)
+    for number, item in taken.items():
+        own = [
+            Reject(f.row, _header(catalog, item.template, f.target), f.code, f.reason)
+            for f in faults
+            if f.extract == number
+        ]
+        rejects = (*item.rejects, *own)
+        done.rejects += len({r.row for r in rejects})
+        if rejects:
+            done.alarms.append(_rejected(item, rejects))
+        if item.waiting is not None:
+            done.waiting[item.waiting] = number
     return done
 
 
-def _rejected(item: Supplement) -> Alarm:
-    first = item.rejects[0]
+def _ingest_templates(
+    con: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    of_template: dict[tuple[str, bool], list[pa.Table]],
+    folder: Path,
+    first_number: int,
+    reviewed: bool,
+    done: Locals,
+) -> list[Unresolved]:
+    """Classes and majors first, because other sheets name them by words; returns the rows whose words fail."""
+    templates = all_templates(catalog)
+    faults: list[Unresolved] = []
+    order = sorted(of_template, key=lambda t: (t[0] not in NAMING, t))
+    worded = False
+    for name, waiting in order:
+        if name not in NAMING and not worded:
+            _known_words(con, reviewed)
+            worded = True
+        rows, wrong = resolve_words(con, pa.concat_tables(of_template[name, waiting]), templates[name])
+        faults += wrong
+        rows, parts = local_parts(rows, templates[name])
+        mark = "L" if not waiting else "LW"
+        path = folder / f"{first_number:06d}-{mark}.{name}.parquet"
+        pq.write_table(rows, path, compression="zstd")
+        for entity, columns in parts:
+            done.rows[entity] += ingest_local(
+                con, catalog, catalog.entities[entity], str(path), columns, reviewed=reviewed or waiting
+            )
+    return faults
+
+
+def _known_words(con: duckdb.DuckDBPyConnection, reviewed: bool) -> None:
+    """The classes and majors that platforms and schools named so far, this round's included."""
+    no_words(con)
+    sound = "_state = '1' AND _bad IS NULL"
+    mine = "_bad IS NULL" if reviewed else "_bad IS NULL AND _reviewed"
+    add_words(
+        con,
+        [
+            f"SELECT XXDM AS school, BH, BJMC, NJDM, ZYBH FROM c_bj WHERE {sound}",
+            f"SELECT _school AS school, BH, BJMC, NJDM, ZYBH FROM l_bj WHERE {mine}",
+        ],
+        [
+            f"SELECT XXDM AS school, ZYBH, ZYDM, ZYMC, ZYJC FROM c_zy WHERE {sound}",
+            f"SELECT _school AS school, ZYBH, ZYDM, ZYMC, ZYJC FROM l_zy WHERE {mine}",
+        ],
+    )
+
+
+def _header(catalog: Catalog, template: str, target: str) -> str:
+    return next(c.header for c in all_templates(catalog)[template].columns if c.target == target)
+
+
+def _rejected(item: Supplement, rejects: Sequence[Reject]) -> Alarm:
+    first = rejects[0]
     return Alarm(
         f"L.{item.name}",
         first.code,
-        f"[{first.code}] 模板 {item.name} 有 {len(item.rejects)} 行未采纳，"
+        f"[{first.code}] 模板 {item.name} 有 {len({r.row for r in rejects})} 行未采纳，"
         f"例如第 {first.row} 行“{first.column}”：{first.reason}"
         "　下一步：由学校更正这些行后重新上报",
     )
 
 
-def _parts(rows: pa.Table, template: Template) -> tuple[pa.Table, list[tuple[str, dict[str, str]]]]:
+def local_parts(rows: pa.Table, template: Template) -> tuple[pa.Table, list[tuple[str, dict[str, str]]]]:
     """The rows (with a number column per family member) and, per entity and member, raw column → field name.
 
-    Columns that name a class or a major by words (lookup) say nothing a supplement may fill, and are left out.
+    Columns that only say who a row speaks of fill nothing; those that name a class or a major by words have become
+    numbers in columns of their own (`resolve_words`).
     """
     parts: dict[tuple[str, int | None], dict[str, str]] = {}
     for column in template.columns:
@@ -180,6 +259,9 @@ def _parts(rows: pa.Table, template: Template) -> tuple[pa.Table, list[tuple[str
         entity, member, name, lookup = column.parts
         if lookup is None:
             parts.setdefault((entity, member), {})[str(column.target)] = name
+        elif lookup != IDENTITY_LOOKUP:
+            filled = {f"{entity}.{f}": f for f, _ in FILLS[name] if f"{entity}.{f}" in rows.column_names}
+            parts.setdefault((entity, member), {}).update(filled)
     result = []
     for (entity, member), columns in parts.items():
         if member is not None:

@@ -29,6 +29,7 @@ from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.state import counter, open_state, set_counter, transaction
+from province_node.supplement_store import approved_supplements
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
 from quality.issues import list_issues
 from quality.settle import Settled, settle
@@ -67,6 +68,8 @@ class Round:
     conflicts: Mapping[str, int] = field(default_factory=dict)
     findings: Mapping[str, int] = field(default_factory=dict)
     """Open findings on what stands, per `rule/severity`."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Files of the waiting area taken in this round → extract number."""
 
 
 class _Plan(Exception):  # noqa: N818 - not an error: carries the plan out of the transaction that is rolled back
@@ -139,6 +142,7 @@ def _round(
         _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source "
               "|| coalesce(value, ''))) FROM disagreement GROUP BY state"),
         findings,
+        local.taken(),
     )  # fmt: skip
     _write_record(done, catalog, options)
     _advance(con, run, last_extract, settled, number)
@@ -172,6 +176,7 @@ def _take(
     supplements = read_supplements(
         con, catalog, sources.templates, lambda n: progress("extract", n), threads=node.settings.threads
     )
+    supplements += approved_supplements(node, catalog, con)
     whole = judge_whole(con, catalog, extracts)
     last = counter(con, "extract") + len(extracts.taken)
     progress("settle", "规范化")
@@ -302,6 +307,7 @@ def _write_record(done: Round, catalog: Catalog, options: Options) -> None:
         "conflicts": dict(done.conflicts),
         "findings": dict(done.findings),
         "supplements": dict(done.supplements),
+        "waiting": dict(done.waiting),
         "key_changes": done.settled.key_changes,
         "alarms": [a.sentence for a in done.alarms],
     }

@@ -147,10 +147,6 @@ def ingest_local(
     `file`: Parquet of raw text with `_ext`, `_row`, `_school`, `_id_type`, `_id_no`; `columns`: raw column → field name.
     A school's later rows replace its earlier ones by identity (ruling 9); absence deletes nothing.
     """
-    form = "label"
-    fields = [
-        (raw, form if entity[name].code or name == "XZ" else "text", entity[name]) for raw, name in columns.items()
-    ]
     marks = {
         "_school": "_school",
         "_id_type": "_id_type",
@@ -158,10 +154,8 @@ def ingest_local(
         "_ext": "_ext",
         "_line": "_row",
     }
-    # A family member's number stands in every row of a template; it says nothing by itself.
-    present = " OR ".join(f"coalesce(trim({ident(raw)}), '') <> ''" for raw, n in columns.items() if n != "CYXH")
-    source = f"SELECT * FROM read_parquet({text(file)}) WHERE {present}"
-    select = Projection(catalog, entity, fields, of_school=True).sql(source, marks)
+    source = f"SELECT * FROM read_parquet({text(file)}) WHERE {says_something(columns)}"
+    select = local_projection(catalog, entity, columns).sql(source, marks)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT *, {'TRUE' if reviewed else 'FALSE'} AS _reviewed FROM ({select})"
     )
@@ -170,11 +164,28 @@ def ingest_local(
     )
     same = "i._school = l._school AND i._id_type IS NOT DISTINCT FROM l._id_type AND i._id_no IS NOT DISTINCT FROM l._id_no"
     match = f"{same} AND {own}" if own else same
+    # Files are taken template by template: what a later file of the school said stays.
+    con.execute(
+        f"DELETE FROM incoming i WHERE EXISTS (SELECT 1 FROM l_{entity.name} l WHERE {match} AND l._ext > i._ext)"
+    )
     con.execute("INSERT INTO fresh_local SELECT DISTINCT _ext FROM incoming")
     con.execute(f"DELETE FROM l_{entity.name} l WHERE EXISTS (SELECT 1 FROM incoming i WHERE {match})")
     names = ", ".join([*(ident(f.name) for f in entity.fields), *(m.split()[0] for m in LOCAL_MARKS.split(", "))])
     con.execute(f"INSERT INTO l_{entity.name} SELECT {names} FROM incoming")
     return int(scalar(con, "SELECT count(*) FROM incoming"))
+
+
+def local_projection(catalog: Catalog, entity: Entity, columns: dict[str, str]) -> Projection:
+    """How a school's raw columns become an entity's fields; `columns`: raw column → field name."""
+    fields = [
+        (raw, "label" if entity[name].code or name == "XZ" else "text", entity[name]) for raw, name in columns.items()
+    ]
+    return Projection(catalog, entity, fields, of_school=True)
+
+
+def says_something(columns: dict[str, str]) -> str:
+    """SQL that holds for a row with any value; a family member's number stands in every row and says nothing."""
+    return " OR ".join(f"coalesce(trim({ident(raw)}), '') <> ''" for raw, n in columns.items() if n != "CYXH")
 
 
 def accept_reviewed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:

@@ -16,7 +16,7 @@ from quality.expressions import ident, text
 
 STUDENT = ("xs", "xs_sx", "xs_xj", "xs_yd", "xs_jz", "xs_jtcy", "xs_by")
 # Schools supply these for students the platform already knows.
-STUDENT_LOCAL = ("xs", "xs_sx", "xs_xj", "xs_jtcy")
+STUDENT_LOCAL = ("xs", "xs_sx", "xs_xj", "xs_jz", "xs_jtcy")
 
 
 def load_crosswalk(con: duckdb.DuckDBPyConnection, file: str, extract_no: int) -> None:
@@ -56,10 +56,11 @@ def match_locals(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     con.execute(
         "CREATE OR REPLACE TEMP TABLE review (entity VARCHAR, _ext INTEGER, _line BIGINT, _school VARCHAR, reason VARCHAR)"
     )
+    named = " UNION ".join(f"SELECT _id_no FROM l_{name}" for name in STUDENT_LOCAL)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE known_student AS SELECT SFZJLXM, SFZJH, min(GRBSM) AS GRBSM FROM "
         "(SELECT c.SFZJLXM, c.SFZJH, coalesce(a.new, c.GRBSM) AS GRBSM FROM c_xs c LEFT JOIN student_alias a ON a.old = c.GRBSM "
-        "WHERE _state = '1' AND SFZJH IS NOT NULL AND SFZJH IN (SELECT _id_no FROM l_xs)) "
+        f"WHERE _state = '1' AND SFZJH IS NOT NULL AND SFZJH IN ({named})) "
         "GROUP BY SFZJLXM, SFZJH HAVING count(DISTINCT GRBSM) = 1"
     )
     con.execute(

@@ -25,6 +25,7 @@ SUMMARIES = {
     "lab": "一机试验：建立并运行成对的省级、部级节点",
     "sample": "生成样例数据源（人员均为虚构）",
     "sync": "省级：从数据源同步、定值、封装并送出（plan、run、status、retry、template）",
+    "supplement": "学校补录：模板、导入、复核、错误行",
     "intake": "部级：接收、验证、入库并签发回执",
     "records": "正式库记录：计数、摘要、导出",
     "quarantine": "隔离数据：查看与导出",

@@ -19,6 +19,7 @@ from hub.store import registry_tables as _registry_tables  # noqa: F401 - descri
 from hub.store.census_tables import CENSUS_METADATA
 from hub.store.finding_tables import FINDING_METADATA
 from hub.store.ledger import METADATA, char, long_text, text
+from hub.store.supplement_tables import SUPPLEMENT_METADATA
 
 # Columns before the payload of a golden table, and in every digest line except `node`.
 HEAD: Final = ("node", "pk", "row_ver", "src_rid", "prov")
@@ -45,8 +46,9 @@ def build_tables(catalog: Catalog) -> Tables:
     metadata = sa.MetaData(naming_convention=METADATA.naming_convention)
     golden = {e.name: _golden(e, metadata) for e in catalog.entities.values()}
     shadow = {e.name: _golden(e, metadata, shadow_name(e)) for e in catalog.entities.values()}
-    for table in [*METADATA.tables.values(), *CENSUS_METADATA.tables.values(), *FINDING_METADATA.tables.values()]:
-        table.to_metadata(metadata)
+    for part in (METADATA, CENSUS_METADATA, FINDING_METADATA, SUPPLEMENT_METADATA):
+        for table in part.tables.values():
+            table.to_metadata(metadata)
     return Tables(metadata, golden, shadow)
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from connectors.templates import SCHOOL_ENTITIES, derived_templates, header_key, recognise, write_template
+from connectors.templates import (
+    PEOPLE_ENTITIES,
+    SCHOOL_ENTITIES,
+    derived_templates,
+    header_key,
+    recognise,
+    write_template,
+)
 from connectors.xlsx import read_template
 from hub.catalog import Catalog, Template
 
@@ -32,7 +39,7 @@ def test_no_template_has_two_headers_that_read_the_same(catalog: Catalog) -> Non
 
 def test_what_schools_supply_has_chinese_field_names_and_nothing_computed(catalog: Catalog) -> None:
     derived = {t.name: t for t in derived_templates(catalog)}
-    assert tuple(derived) == SCHOOL_ENTITIES
+    assert tuple(derived) == (*SCHOOL_ENTITIES, *PEOPLE_ENTITIES)
     assert derived["jg"].match == ("机构号", "机构名称")
     assert [c.header for c in derived["jg"].columns] == [f.cn for f in catalog.entities["jg"].fields]
     assert "专业大类代码" not in {c.header for c in derived["zy"].columns}
@@ -42,7 +49,8 @@ def test_what_schools_supply_has_chinese_field_names_and_nothing_computed(catalo
         assert not {"学校标识码", "学校（机构）标识码"} & set(template.match)
         for column in template.columns:
             if column.parts is not None:
-                assert column.parts[2] in catalog.entities[template.name].by_name
+                assert column.parts[2] in catalog.entities[column.parts[0]].by_name
+                assert column.parts[0] == template.name or column.parts[3] == "identity"
 
 
 def test_a_written_template_is_empty_red_where_required_text_everywhere_and_reads_back(
@@ -54,7 +62,8 @@ def test_a_written_template_is_empty_red_where_required_text_everywhere_and_read
         got = read_template(path, catalog)
         assert (got.template, got.rows.num_rows, got.notes, got.rejects) == (template.name, 0, (), ())
         book = openpyxl.load_workbook(path)
-        assert book.sheetnames == ["sheet1", "填写说明"]
+        assert book.sheetnames[:2] == ["sheet1", "填写说明"]
+        assert book.sheetnames[2:] in ([], ["代码表"])
         sheet = book["sheet1"]
         for cell, column in zip(sheet[1], template.columns, strict=True):
             assert cell.value == column.header

@@ -25,7 +25,7 @@ from province_node.deliver import Delivered, deliver
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
 from province_node.rebuild import rebuild as rebuild_state
-from province_node.settle import Options, Round, require_province, run_round
+from province_node.settle import Options, Round, on_day, require_province, run_round
 from province_node.supplement_export import write_empty
 from province_node.telling import exit_code, round_document, tell_exchange, tell_round
 
@@ -36,18 +36,30 @@ Today = Annotated[
     str | None, typer.Option("--today", metavar="YYYY-MM-DD", help="年龄与期限类规则所用的日期，默认今天")
 ]
 AllowDeletes = Annotated[bool, typer.Option("--allow-deletes", help="确认本轮大批删除属实（删除刹车放行）")]
+AllowVolume = Annotated[bool, typer.Option("--allow-volume", help="确认学生总量大幅变化属实（规则 JS06 放行）")]
 NoReview = Annotated[bool, typer.Option("--no-review", help="学校补录未经复核，不采用")]
 
 
 def options_of(
-    shell: Shell, *, today: str | None, full: bool, no_review: bool, allow_deletes: bool, plan: bool = False
+    shell: Shell,
+    *,
+    today: str | None,
+    full: bool,
+    no_review: bool,
+    allow_deletes: bool,
+    allow_volume: bool = False,
+    plan: bool = False,
 ) -> Options:
     """Options of a round; UsageError E1034 for a date that is none."""
+    now = shell.now().astimezone()
     try:
-        day = date.fromisoformat(today) if today else shell.now().astimezone().date()
+        day = date.fromisoformat(today) if today else now.date()
     except ValueError:
         raise UsageError("E1034", "--today 不是日期", step="写成 YYYY-MM-DD，例如 2026-11-23") from None
-    return Options(today=day.isoformat(), full=full, review=not no_review, allow_deletes=allow_deletes, plan=plan)
+    return Options(
+        today=day.isoformat(), full=full, review=not no_review, allow_deletes=allow_deletes, plan=plan,
+        allow_volume=allow_volume, at=on_day(day.isoformat(), now),
+    )  # fmt: skip
 
 
 def nonce() -> str:
@@ -61,12 +73,16 @@ def plan(
     full: Full = False,
     today: Today = None,
     allow_deletes: AllowDeletes = False,
+    allow_volume: AllowVolume = False,
     no_review: NoReview = False,
 ) -> None:
     """试算一轮：读数据源并定值，列出将发生的变更，什么也不留下。"""
     shell = shell_of(ctx)
     node = province_of(shell)
-    options = options_of(shell, today=today, full=full, no_review=no_review, allow_deletes=allow_deletes, plan=True)
+    options = options_of(
+        shell, today=today, full=full, no_review=no_review, allow_deletes=allow_deletes, allow_volume=allow_volume,
+        plan=True,
+    )  # fmt: skip
     with Progress() as progress:
         done = run_round(node, options, nonce=nonce, progress=progress.step)
     document = {"plan": True, "round": round_document(done)}
@@ -85,12 +101,15 @@ def run(
     full: Full = False,
     today: Today = None,
     allow_deletes: AllowDeletes = False,
+    allow_volume: AllowVolume = False,
     no_review: NoReview = False,
 ) -> None:
     """同步一轮：读取、定值、入库、封装、送出、收回执。有隔离、新冲突或告警时以 3 退出。"""
     shell = shell_of(ctx)
     node = province_of(shell)
-    options = options_of(shell, today=today, full=full, no_review=no_review, allow_deletes=allow_deletes)
+    options = options_of(
+        shell, today=today, full=full, no_review=no_review, allow_deletes=allow_deletes, allow_volume=allow_volume
+    )
     with Progress() as progress:
         left = publish_pending(node, at=shell.now(), rng=os.urandom, progress=progress.step)
         done = run_round(node, options, nonce=nonce, progress=progress.step)

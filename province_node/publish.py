@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from hub.audit import Event
 from hub.batch.admission import seal_certs
+from hub.catalog.tuning import tuned
 from hub.changes import Counts
 from hub.errors import VerificationError
 from hub.settings import Node
@@ -30,6 +31,7 @@ from province_node.changeset import Settlement, counted, open_settlement
 from province_node.desk import Desk, Progress, open_desk, silent
 from province_node.epoch import enter_epochs, reseal_unsent
 from province_node.exclusive import exchange_step
+from province_node.findings import note_overdue_batches
 from province_node.ledger import Movement
 from province_node.news import hear_news
 from province_node.sealing import (
@@ -170,6 +172,8 @@ def _seal_and_store(
         quarantined, findings = ledger.write_issues(transaction, settlement)
         conflicts = ledger.write_conflicts(transaction, settlement)
         ledger.write_key_changes(transaction, settlement)
+        overdue = tuned(desk.catalog, desk.node.settings.rules).rules["JS04"]
+        note_overdue_batches(transaction, overdue, settlement.run, desk.at)
         desk.progress("publish", "加密与签名")
         batches = sign_batches(here.position, plans, encrypted(), terms)
         ledger.write_lineage(transaction, settlement, party, batches)

@@ -26,6 +26,7 @@ from hub.errors import HubError, UsageError
 from hub.settings import Node
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
+from province_node.findings import check_volume, late_sources, list_findings
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.state import counter, open_state, set_counter, transaction
@@ -33,7 +34,6 @@ from province_node.supplement_store import approved_supplements
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
 from quality.issues import list_issues
 from quality.settle import Settled, settle
-from quality.standing import judge_standing, open_counts, skip_standing
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,19 @@ class Options:
     """Whether the second judge (Great Expectations) looks at the change set; the pipelines run it as a check."""
     soft: bool = True
     """Whether rules of severity 警告 and 提示 run (a benchmark leaves them out; the next round catches up)."""
+    allow_volume: bool = False
+    """The number of students may move further than JS06 allows: a person has confirmed it."""
+    at: dt.datetime | None = None
+    """The round's moment (JS01); aware. Without it, the beginning of `today`."""
+
+    @property
+    def moment(self) -> dt.datetime:
+        return self.at or dt.datetime.fromisoformat(self.today).replace(tzinfo=dt.UTC)
+
+
+def on_day(today: str, now: dt.datetime) -> dt.datetime:
+    """The moment of a round that is run as of `today` (YYYY-MM-DD): that day at the present time of day; aware."""
+    return dt.datetime.combine(dt.date.fromisoformat(today), now.timetz())
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,7 @@ def _round(
 ) -> Round:
     run = counter(con, "run") + 1
     extracts = _extract(con, node, catalog, sources, options, run, progress)
+    of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
     number = counter(con, "change_set") + 1
     folder = node.changes / f"{number:08d}"
@@ -130,10 +144,13 @@ def _round(
         progress=lambda what: progress("settle", what),
     )
     _check_brake(con, catalog, node, settled, options)
+    of_run += check_volume(con, catalog, settled, today=options.today, released=options.allow_volume)
     own = node.settings
     judge.look_at(settled.changes, rows=own.expectation_rows, today=options.today, rules=own.rules)
     list_issues(con, catalog, folder, whole=whole, run=run)
-    findings = list_findings(con, catalog, folder, options, whole=whole, run=run)
+    findings = list_findings(
+        con, catalog, folder, whole=whole, run=run, today=options.today, of_run=of_run, wanted=options.soft
+    )
     done = Round(
         number, run, folder, whole, settled, read, (*extracts.alarms, *local.alarms, *judge.alarms()),
         local.counts(),
@@ -147,17 +164,6 @@ def _round(
     _write_record(done, catalog, options)
     _advance(con, run, last_extract, settled, number)
     return done
-
-
-def list_findings(
-    con: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, options: Options, *, whole: bool, run: int
-) -> dict[str, int]:
-    """What stands and yet breaks a rule that does not block; open findings per `rule/severity`."""
-    if options.soft:
-        judge_standing(con, catalog, folder, whole=whole, run=run, today=options.today)
-    else:
-        skip_standing(con, folder)
-    return open_counts(con)
 
 
 def _take(

@@ -82,11 +82,14 @@ def ingest_platform(
         raw = f"SELECT r.* FROM ({raw}) r SEMI JOIN replaced p ON p._rk = {key_text(table.key, 'r.')}"
         _note_touched(con, entity, store, "_rk IN (SELECT _rk FROM replaced)")
         con.execute(f"DELETE FROM {store} WHERE _rk IN (SELECT _rk FROM replaced)")
+        if table.updated:
+            _keep_stamps(con, entity, store, f"JS05:{table.updated}")
     _count_dirt(con, entity, table, raw)
     select = platform_projection(catalog, table).sql(raw, marks)
     taken = int(scalar(con, f"SELECT count(*) FROM ({raw})")) if not first else read
     con.execute(f"INSERT INTO {store} {select}")
     if not first:
+        _mark_regressed(con, store, f"JS05:{table.updated}")
         _note_touched(con, entity, store, f"_ext = {extract_no}")
     return Ingested(read, read - taken, taken, gone)
 
@@ -101,16 +104,19 @@ def _mark_replaced(
     removed: pa.Table | None,
 ) -> int:
     """Fills `replaced` with the raw keys whose rows differ or are gone; returns how many are gone."""
-    digest = "count(*) AS n, bit_xor(_raw) AS x, sum(_raw::HUGEINT) AS s"
+    stamp = "max(try_cast(_stamp AS TIMESTAMP)) AS stamp"
+    digest = f"count(*) AS n, bit_xor(_raw) AS x, sum(_raw::HUGEINT) AS s, {stamp}"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE seen AS SELECT _rk, {digest} FROM "
-        f"(SELECT {marks['_rk']} AS _rk, {marks['_raw']} AS _raw FROM ({raw})) GROUP BY _rk"
+        f"(SELECT {marks['_rk']} AS _rk, {marks['_raw']} AS _raw, {marks['_stamp']} AS _stamp FROM ({raw})) GROUP BY _rk"
     )
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE replaced AS SELECT s._rk FROM seen s LEFT JOIN "
-        f"(SELECT _rk, {digest} FROM {store} WHERE _rk IN (SELECT _rk FROM seen) GROUP BY _rk) o ON o._rk = s._rk "
-        "WHERE o._rk IS NULL OR o.n <> s.n OR o.x <> s.x OR o.s <> s.s"
+        f"CREATE OR REPLACE TEMP TABLE compared AS SELECT s._rk, s.stamp, o.stamp AS held, "
+        "o._rk IS NULL OR o.n <> s.n OR o.x <> s.x OR o.s <> s.s AS differs FROM seen s LEFT JOIN "
+        f"(SELECT _rk, {digest} FROM {store} WHERE _rk IN (SELECT _rk FROM seen) GROUP BY _rk) o ON o._rk = s._rk"
     )
+    con.execute("CREATE OR REPLACE TEMP TABLE replaced AS SELECT _rk FROM compared WHERE differs")
+    con.execute("CREATE OR REPLACE TEMP TABLE regressed AS SELECT _rk FROM compared WHERE stamp < held")
     before = int(scalar(con, "SELECT count(*) FROM replaced"))
     if complete:
         con.execute(f"INSERT INTO replaced SELECT DISTINCT _rk FROM {store} WHERE _rk NOT IN (SELECT _rk FROM seen)")
@@ -121,6 +127,31 @@ def _mark_replaced(
         )
         con.unregister("removed_keys")
     return int(scalar(con, "SELECT count(*) FROM replaced")) - before
+
+
+def _keep_stamps(con: duckdb.DuckDBPyConnection, entity: Entity, store: str, mark: str) -> None:
+    """Rows that say the same under another update time keep up with it; one that caught up loses its mark (JS05)."""
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE restamped AS SELECT _rk, stamp FROM compared WHERE NOT differs AND stamp <> held"
+    )
+    if not scalar(con, "SELECT count(*) FROM restamped"):
+        return
+    marked = f"_rk IN (SELECT _rk FROM restamped) AND list_contains(coalesce(_soft, []), {text(mark)})"
+    _note_touched(con, entity, store, f"{marked} OR _rk IN (SELECT _rk FROM regressed SEMI JOIN restamped USING (_rk))")
+    con.execute(
+        f"UPDATE {store} SET _soft = nullif(list_filter(_soft, lambda x: x <> {text(mark)}), []) WHERE {marked}"
+    )
+    con.execute(
+        f"UPDATE {store} SET _stamp = strftime(r.stamp, '%Y-%m-%d %H:%M:%S.%f') FROM restamped r WHERE r._rk = {store}._rk"
+    )
+
+
+def _mark_regressed(con: duckdb.DuckDBPyConnection, store: str, mark: str) -> None:
+    """JS05: the source's update time is earlier than that of the version held; the mark stays with the row."""
+    con.execute(
+        f"UPDATE {store} SET _soft = list_append(coalesce(_soft, []), {text(mark)}) "
+        f"WHERE _rk IN (SELECT _rk FROM regressed) AND NOT list_contains(coalesce(_soft, []), {text(mark)})"
+    )
 
 
 def _count_dirt(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable, raw: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from hub.catalog import Catalog
-from quality.expressions import ident, text
+from quality.expressions import ident, text, texts
 from quality.keys import natural_key, school
 
 SOURCES = "CASE _src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE _src END"
@@ -22,6 +22,7 @@ SOURCES = "CASE _src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' EL
 
 def findings(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """Adds to `issue` what the standing rows of the round only note (severity 警告 or 提示)."""
+    off = texts(["", *(r.id for r in catalog.rules.values() if not r.enabled)])
     for entity in catalog.entities.values():
         table = catalog.platform_table(entity.name)
         if table is None:
@@ -29,13 +30,16 @@ def findings(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         con.execute(
             f"INSERT INTO issue SELECT {text(entity.name)}, _ext, _line, {natural_key(entity)}, {school(entity)}, "
             f"split_part(hit, ':', 1), split_part(hit, ':', 2), '', '警告', {text(table.system)}, '提示' FROM "
-            f"(SELECT *, unnest(_soft) AS hit FROM open_{entity.name} WHERE _soft IS NOT NULL)"
+            f"(SELECT *, unnest(_soft) AS hit FROM open_{entity.name} WHERE _soft IS NOT NULL) "
+            f"WHERE split_part(hit, ':', 1) NOT IN {off}"
         )
     for rule in catalog.rules.values():
         con.execute(
             "UPDATE issue SET severity = ? WHERE rule = ? AND state = '提示'",
             [rule.severity.replace("错误", "警告"), rule.id],
         )
+        # Where the rule itself says nothing closer, its message does.
+        con.execute("UPDATE issue SET reason = ? WHERE rule = ? AND reason = ''", [rule.message, rule.id])
 
 
 def review_list(con: duckdb.DuckDBPyConnection) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -30,14 +31,35 @@ KNOWN = (
     "severity VARCHAR, source VARCHAR, detail VARCHAR, state VARCHAR, run_no BIGINT"
 )
 NOTED = "提示"
+# What a finding is of that is about a round and not about a record.
+RUN = "run"
 IDENTITY = ("entity", "pk", "rule", "field")
 JUDGED_BY, JUDGED_ON = "findings.definitions", "findings.today"
 
 
+@dataclass(frozen=True)
+class RunFinding:
+    """A hit that is about the round itself: its rule, what it is about (a platform, a batch), and the words."""
+
+    rule: str
+    subject: str
+    detail: str
+
+
 def judge_standing(
-    con: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, *, whole: bool, run: int, today: str
+    con: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    folder: Path,
+    *,
+    whole: bool,
+    run: int,
+    today: str,
+    of_run: Sequence[RunFinding] = (),
 ) -> None:
-    """Executes every rule that is switched on and brings `known_finding` up to date; `today` is YYYY-MM-DD."""
+    """Executes every rule that is switched on and brings `known_finding` up to date; `today` is YYYY-MM-DD.
+
+    `of_run`: what the round itself was found to break, listed until a round no longer finds it.
+    """
     con.execute(f"CREATE TABLE IF NOT EXISTS known_finding ({KNOWN})")
     digest, dated = definitions(catalog), _meta(con, JUDGED_ON) != today
     whole = whole or _meta(con, JUDGED_BY) != digest
@@ -46,6 +68,9 @@ def judge_standing(
     else:
         look_at_moved(con, catalog)
     find(con, catalog, everything=whole, dated=dated)
+    con.execute("CREATE OR REPLACE TEMP TABLE found_of_run (rule VARCHAR, subject VARCHAR, detail VARCHAR)")
+    if of_run:
+        con.executemany("INSERT INTO found_of_run VALUES (?, ?, ?)", [[f.rule, f.subject, f.detail] for f in of_run])
     _open_and_close(con, catalog, folder, run, _looked(catalog, whole, dated))
     for name, value in ((JUDGED_BY, digest), (JUDGED_ON, today)):
         con.execute(
@@ -116,7 +141,8 @@ def _looked(catalog: Catalog, whole: bool, dated: bool) -> str:
     """Condition on `known_finding k`: what this round would have found again if it still held."""
     if whole:
         return "TRUE"
-    parts = [
+    parts = [f"k.entity = {text(RUN)}"]
+    parts += [
         f"k.entity = {text(n)} AND (k.pk IN (SELECT pk FROM look_{n}) OR k.pk IN (SELECT pk FROM moved_{n}))"
         for n in catalog.entities
     ]
@@ -159,6 +185,9 @@ def _named(catalog: Catalog) -> Iterator[str]:
             f"(SELECT *, {detail_sql(catalog)} AS detail FROM found WHERE entity = {text(entity.name)}) f "
             f"JOIN g_{entity.name} g ON g.pk = f.pk {join}"
         )
+    yield (
+        f"SELECT {text(RUN)}, '-', rule, '-', subject, '', NULL, CASE rule {severity} END, subject, detail FROM found_of_run"
+    )
 
 
 def _write(con: duckdb.DuckDBPyConnection, folder: Path, kind: str, query: str) -> None:

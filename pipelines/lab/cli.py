@@ -17,7 +17,7 @@ from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
 from pipelines.lab.round import LabRound, TablePair, run_lab, table_digests
 from pipelines.lab.setup import Lab, init_lab
-from province_node.cli import AllowDeletes, Full, NoReview, Today, options_of
+from province_node.cli import AllowDeletes, AllowVolume, Full, NoReview, Today, options_of
 from province_node.telling import exit_code, round_document, tell_exchange, tell_round
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="一机试验：建立并运行成对的省级、部级节点。")
@@ -95,6 +95,7 @@ def run(
     full: Full = False,
     today: Today = None,
     allow_deletes: AllowDeletes = False,
+    allow_volume: AllowVolume = False,
     no_review: NoReview = False,
     compare: Annotated[bool, typer.Option("--compare", help="结束时逐表比对两级节点的内容摘要")] = False,
 ) -> None:
@@ -113,6 +114,7 @@ def run(
             full=full,
             review=options.review,
             allow_deletes=allow_deletes,
+            allow_volume=allow_volume,
             progress=progress.step,
         )
         pairs = table_digests(done.lab) if compare else ()

@@ -23,7 +23,7 @@ from pipelines.lab.setup import ACTOR, Lab, open_lab, publish_trust
 from province_node.deliver import Delivered, deliver
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
-from province_node.settle import Options, Round, run_round
+from province_node.settle import Options, Round, on_day, run_round
 
 Progress = Callable[[str, str], None]
 
@@ -63,6 +63,7 @@ def run_lab(
     full: bool = False,
     review: bool = True,
     allow_deletes: bool = False,
+    allow_volume: bool = False,
     progress: Progress = lambda _step, _what: None,
 ) -> LabRound:
     """A whole round. `today` (YYYY-MM-DD): the date dated rules see; `at`: aware, now; `rng(n)`: n random bytes.
@@ -74,7 +75,10 @@ def run_lab(
     _keep_trust_fresh(lab, at)
     # What a round that died after its state committed has left (protocol 6.4), before anything new is settled.
     left = publish_pending(lab.province, at=at, rng=rng, progress=progress)
-    options = Options(today=today, full=full, review=review, allow_deletes=allow_deletes)
+    options = Options(
+        today=today, full=full, review=review, allow_deletes=allow_deletes, allow_volume=allow_volume,
+        at=on_day(today, at),
+    )  # fmt: skip
     settled = run_round(lab.province, options, nonce=lambda: rng(32).hex(), progress=progress)
     published = (*left, *publish_pending(lab.province, at=at, rng=rng, progress=progress))
     delivered, intakes, listened = [], [], []

@@ -31,7 +31,7 @@ from province_node.changeset import open_settlement
 from province_node.deliver import deliver
 from province_node.listen import listen
 from province_node.publish import Published, publish_pending
-from province_node.settle import Options, Round, run_round
+from province_node.settle import Options, Round, on_day, run_round
 
 Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 # Where the rows of a group went; the balance's other outcomes are counted together.
@@ -43,6 +43,7 @@ class RoundConfig(dg.Config):
 
     full: bool = False
     allow_deletes: bool = False
+    allow_volume: bool = False
     review: bool = True
     today: str = ""
 
@@ -57,7 +58,13 @@ def change_set(context: dg.AssetExecutionContext, config: RoundConfig, node: Nod
     """One call: `run_round`. The second judge loads while the sources are read."""
     today = config.today or node.today()
     options = Options(
-        today=today, full=config.full, review=config.review, allow_deletes=config.allow_deletes, judge=False
+        today=today,
+        full=config.full,
+        review=config.review,
+        allow_deletes=config.allow_deletes,
+        judge=False,
+        allow_volume=config.allow_volume,
+        at=on_day(today, node.now()),
     )
     with node.step() as here, judging(here) as judge:
         try:

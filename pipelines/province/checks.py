@@ -32,7 +32,7 @@ from quality.judgement import Judgement
 BALANCE, BRAKE, JUDGE = "balance_holds", "deletes_below_brake", "second_judge_agrees"
 ALARMS, CONFLICTS, ANSWERS = "sources_without_alarm", "no_open_conflict", "receipts_applied"
 # The gate's own refusals: the round is rolled back and no change set comes of it.
-_REFUSALS = {"E3101": BALANCE, "E3201": BRAKE, "E3301": JUDGE}
+_REFUSALS = {"E3101": BALANCE, "E3201": BRAKE, "E3204": BRAKE, "E3301": JUDGE}
 _WRONG = (Verdict.REFUSED, Verdict.VOID, Verdict.HELD)
 
 

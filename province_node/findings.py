@@ -1,0 +1,129 @@
+"""The rules that speak of a round and not of a record: JS01, JS04, JS06; and the round's list of findings (MODEL §7).
+
+Decides from what the settling state remembers of earlier rounds: when each platform was last read in full (JS01), and
+how many students stood at the end of the day before (JS06, which holds the round like the mass-delete brake). JS04 is
+decided where the outbox is: a batch that waits for its receipt too long. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import sqlalchemy as sa
+
+from hub.catalog import Catalog, Rule
+from hub.errors import HubError
+from hub.store import Transaction
+from hub.store.finding_tables import FINDING
+from hub.store.ledger import NO_FIELD, OUTBOX
+from province_node.extract import Alarm
+from province_node.state import meta, set_meta
+from quality.settle import Settled
+from quality.standing import RUN, RunFinding, judge_standing, open_counts, skip_standing
+
+VOLUME = "E3204"
+
+
+def list_findings(
+    con: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    folder: Path,
+    *,
+    whole: bool,
+    run: int,
+    today: str,
+    of_run: Sequence[RunFinding],
+    wanted: bool = True,
+) -> dict[str, int]:
+    """What stands and yet breaks a rule that does not block; open findings per `rule/severity`."""
+    if wanted:
+        judge_standing(con, catalog, folder, whole=whole, run=run, today=today, of_run=of_run)
+    else:
+        skip_standing(con, folder)
+    return open_counts(con)
+
+
+def late_sources(
+    con: duckdb.DuckDBPyConnection, catalog: Catalog, alarms: Sequence[Alarm], at: dt.datetime
+) -> list[RunFinding]:
+    """JS01 as of the round's beginning; then notes which platforms this round has read. `at`: aware.
+
+    A platform counts as read when none of its tables raised an alarm. One that was never read is the alarm's matter.
+    """
+    rule, found = catalog.rules["JS01"], []
+    failed = {a.source.partition(".")[0] for a in alarms}
+    for system in catalog.systems:
+        before = meta(con, f"read.{system}")
+        hours = (at - dt.datetime.fromisoformat(before)).total_seconds() / 3600 if before else 0.0
+        if rule.enabled and hours > rule.number("hours"):
+            found.append(
+                RunFinding(rule.id, system, f"{rule.message}（{system}，上次 {before[:16] if before else ''}）")
+            )
+        if system not in failed:
+            set_meta(con, f"read.{system}", at.isoformat())
+    return found
+
+
+def check_volume(
+    con: duckdb.DuckDBPyConnection, catalog: Catalog, settled: Settled, *, today: str, released: bool
+) -> list[RunFinding]:
+    """JS06: holds a round that moves the number of students too far from the day before; `released`: a person said so.
+
+    Raises `HubError` E3204; the caller's transaction takes everything back. The first load has nothing to compare with.
+    """
+    rule, balance = catalog.rules["JS06"], settled.balance["xs"]
+    now = int(con.execute("SELECT count(*) FROM g_xs").fetchall()[0][0])
+    day, last = meta(con, "volume.day"), meta(con, "volume.last")
+    if day is None:
+        base = now - balance.inserted + balance.deleted or now
+    else:
+        base = int(str(last if day < today else meta(con, "volume.base")))
+    for name, value in (("day", max(day or today, today)), ("base", base), ("last", now)):
+        set_meta(con, f"volume.{name}", str(value))
+    if not rule.enabled or not base or not _swings(rule, base, now, int(today[5:7])):
+        return []
+    what = f"学生总量由 {base:,} 变为 {now:,}，变化 {abs(now - base) / base:.1%}"
+    if released:
+        return [RunFinding(rule.id, "xs", f"{what}，经人工确认放行")]
+    raise HubError(
+        VOLUME,
+        f"{what}，超过设定比例（规则 JS06），整轮挂起，未改动任何数据",
+        where="学生基本信息",
+        step="核实数据源的总量变化属实后，用 --allow-volume 重新运行；否则请数据源修复",
+    )
+
+
+def _swings(rule: Rule, base: int, now: int, month: int) -> bool:
+    share = rule.number("busy_share" if month in rule.several("busy_months") else "share")
+    return abs(now - base) > share * base and abs(now - base) > rule.number("least")
+
+
+def note_overdue_batches(transaction: Transaction, rule: Rule, run: int, at: dt.datetime) -> int:
+    """JS04: sealed batches without a verdict after the agreed hours; returns how many stand open. `at`: aware.
+
+    A batch that has been decided since closes its finding.
+    """
+    link = transaction.connection
+    limit = (at - dt.timedelta(hours=float(rule.number("hours")))).astimezone(dt.UTC)
+    waiting = sa.select(OUTBOX.c.batch_id, OUTBOX.c.sealed_at).where(
+        OUTBOX.c.decided_at.is_(None), OUTBOX.c.sealed_at < limit.isoformat(timespec="milliseconds")[:23] + "Z"
+    )
+    late = {str(b): str(s) for b, s in link.execute(waiting).all()} if rule.enabled else {}
+    open_ = sa.and_(FINDING.c.entity == RUN, FINDING.c.rule == rule.id, FINDING.c.closed_run.is_(None))
+    known = set(link.execute(sa.select(FINDING.c.src_rid).where(open_)).scalars())
+    for batch in known - late.keys():
+        link.execute(sa.update(FINDING).where(open_, FINDING.c.src_rid == batch).values(closed_run=run))
+    for batch in sorted(late.keys() - known):
+        key = {"entity": RUN, "src_rid": batch, "rule": rule.id, "field": NO_FIELD, "pk": NO_FIELD}
+        link.execute(sa.delete(FINDING).where(*(FINDING.c[n] == v for n, v in key.items())))
+        link.execute(
+            sa.insert(FINDING),
+            {
+                **key, "severity": rule.severity, "source": "outbox", "state": "提示", "run_no": run,
+                "detail": f"{rule.message}（{batch}，封装于 {late[batch][:16]}）",
+            },
+        )  # fmt: skip
+    return len(late)

@@ -77,14 +77,17 @@ class Reader:
         order: Literal["pk", "natural"] = "pk",
         pks: Iterable[str] | None = None,
         block_rows: int = BLOCK_ROWS,
+        shadow: bool = False,
     ) -> Iterator[Any]:
         """Record batches of at most `block_rows` rows, schema `row_schema(entity, columns)`.
+
+        `shadow`: the rows of an unfinished snapshot instead of the golden ones (protocol 9.2).
 
         `node`: one node's rows, all nodes' otherwise (then node sorts before pk, and after the natural key). `natural`
         order: by the key fields, bytewise, NULL first. `pks`: only these record numbers, each at most once.
         """
         schema = row_schema(entity, columns)
-        table = self._tables.golden[entity.name]
+        table = (self._tables.shadow if shadow else self._tables.golden)[entity.name]
         chosen = [table.c[n.lower()] for n in schema.names]
         keys = [k.lower() for k in entity.key] if order == "natural" else []
         tail = self._tail(table, node, [*keys, "node", "pk"], wanted=pks is not None)

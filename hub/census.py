@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,3 +166,51 @@ def read_census(path: Path) -> Tally:
 def within(counted: Tally, buckets: Mapping[str, Iterable[int]]) -> Tally:
     """Only these buckets, an empty one as no rows and no digest."""
     return {e: {b: counted.get(e, {}).get(b, (0, "")) for b in some} for e, some in buckets.items()}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Rows only on the new side, different, only on the old; `first`: (pk, what) of the first by record number."""
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    first: tuple[str, str] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.changed or self.gone)
+
+
+def load(con: duckdb.DuckDBPyConnection, table: str, entity: Entity, blocks: Iterable[Any]) -> None:
+    """Creates `table` (pk, row_ver, row_hash) from rows as `Reader.read` gives them."""
+    con.execute(f"CREATE OR REPLACE TABLE {table} (pk VARCHAR, row_ver BIGINT, row_hash VARCHAR)")
+    for block in blocks:
+        rows = pa.Table.from_batches([block])  # noqa: F841 - DuckDB finds it by name
+        con.execute(f"INSERT INTO {table} SELECT pk, row_ver, {hash_sql(entity)} FROM rows")
+
+
+def compare(con: duckdb.DuckDBPyConnection, new: str, old: str) -> Difference:
+    """What `new` has against `old`, both as `load` made them."""
+    joined = f"{new} n FULL JOIN {old} o ON n.pk = o.pk"
+    differs = "n.pk IS NULL OR o.pk IS NULL OR n.row_ver <> o.row_ver OR n.row_hash <> o.row_hash"
+    counted = con.sql(
+        "SELECT count(*) FILTER (o.pk IS NULL), count(*) FILTER (n.pk IS NOT NULL AND o.pk IS NOT NULL), "
+        f"count(*) FILTER (n.pk IS NULL) FROM {joined} WHERE {differs}"
+    ).fetchall()[0]
+    first = con.sql(
+        "SELECT coalesce(n.pk, o.pk), CASE WHEN o.pk IS NULL THEN 'missing' WHEN n.pk IS NULL THEN 'extra' "
+        f"WHEN n.row_ver <> o.row_ver THEN 'version' ELSE 'content' END FROM {joined} WHERE {differs} "
+        "ORDER BY coalesce(n.pk, o.pk) LIMIT 1"
+    ).fetchall()
+    new_rows, changed, gone = (int(n) for n in counted)
+    return Difference(new_rows, changed, gone, (str(first[0][0]), str(first[0][1])) if first else None)
+
+
+def in_buckets(pks: Iterable[Any], buckets: Iterable[int]) -> Iterator[list[str]]:
+    """Of Arrow blocks with a column `pk`, the record numbers that lie in `buckets`, block by block."""
+    wanted = ",".join(str(int(b)) for b in buckets) or "-1"
+    with scratch() as con:
+        for block in pks:
+            rows = pa.Table.from_batches([block])  # noqa: F841 - DuckDB finds it by name
+            found = con.sql(f"SELECT pk FROM rows WHERE {bucket_sql()} IN ({wanted}) ORDER BY pk").to_arrow_table()
+            yield found.column("pk").to_pylist()

@@ -18,10 +18,12 @@ from hub.batch.limits import check_declared
 from hub.batch.manifest import CodesetRef, Manifest, SchemaRef, read_manifest
 from hub.batch.sequence import BatchHeader, check_window
 from hub.catalog import Catalog
+from hub.census import CENSUS
+from hub.census import KINDS as CENSUS_KINDS
 from hub.trust.trust_list import EncryptionCert, TrustList
 from hub.verdict import refused
 
-KINDS = ("delta", "heartbeat")
+KINDS = ("delta", "heartbeat", *sorted(CENSUS_KINDS))
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def sealed_faults(
         where=where,
     )
     if manifest.kind not in KINDS:
-        raise refused("E_SCHEMA", f"本节点只接收增量和心跳，不接收 {manifest.kind}", where=where)
+        raise refused("E_SCHEMA", f"本节点不接收这种批次： {manifest.kind}", where=where)
     if manifest.kind == "heartbeat" and manifest.files:
         raise refused("E_SCHEMA", "心跳不得带有数据文件", where=where)
     if manifest.schema != registered.schema:
@@ -86,7 +88,9 @@ def sealed_faults(
     if manifest.codeset != registered.codeset:
         raise refused("E_SCHEMA", "清单所述的代码表版本没有登记", where=where)
     for entry in manifest.files:
-        if entry.entity not in registered.catalog.entities:
+        if entry.entity not in registered.catalog.entities and (
+            manifest.kind not in CENSUS_KINDS or entry.entity != CENSUS
+        ):
             raise refused("E_SCHEMA", f"第 {entry.n} 个文件的实体没有登记", where=entry.name)
     return Terms(certs, warnings)
 

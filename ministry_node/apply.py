@@ -21,15 +21,15 @@ import sqlalchemy as sa
 from hub.audit import Event, Result, append
 from hub.batch import wire
 from hub.batch.admission import VerifiedManifest
-from hub.batch.content import check_watermark
 from hub.batch.manifest import FileEntry, Manifest, RowCounts
 from hub.batch.receipt import ReceiptCounts
 from hub.batch.sequence import PeerStream, Sequence, advance, judge
+from hub.census import KINDS
 from hub.errors import HubError, InputError, LockedError
 from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import INBOX, LINEAGE
 from hub.verdict import Verdict
-from ministry_node import position, receipts
+from ministry_node import kinds, position, receipts
 from ministry_node.admit import header_of
 from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
@@ -99,9 +99,12 @@ def _once(desk: Desk, case: Case, ruling: Ruling, files: Callable[[], Files] | N
         state, hi = standing.stream, standing.hi
         counts = ReceiptCounts()
         if ruling.verdict is Verdict.APPLIED:
-            check_watermark(manifest.watermark, previous_hi=hi, rows=manifest.rows.total, where=manifest.batch_id)
-            counts = _all_rows(desk, tx, manifest, files)
-            _lineage(tx.connection, manifest)
+            kinds.check_mark(manifest, hi)
+            if manifest.kind in KINDS and files is not None:
+                counts = kinds.apply(desk, tx, manifest, files)
+            else:
+                counts = _all_rows(desk, tx, manifest, files)
+                _lineage(tx.connection, manifest)
             hi = manifest.watermark.hi
         leaf = _audit(tx.connection, desk, manifest, ruling, counts)
         after = advance(state, header_of(case.verified)) if ruling.verdict.consumes_seq else state

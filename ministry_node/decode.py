@@ -31,6 +31,7 @@ from hub.batch.content import check_counts
 from hub.batch.limits import Limits
 from hub.batch.manifest import FileEntry, Manifest, RowCounts
 from hub.catalog import Catalog, Entity
+from hub.census import entity_of
 from hub.changes import HEAD, change_schema
 from hub.errors import HubError
 from hub.trust.keys import PrivateKey
@@ -185,7 +186,7 @@ def verified_files(
             if not plain.exists():  # a transaction that is tried again finds its files
                 check_recipients(source, certs)
                 decrypt_file(source, plain, *key, expect=entry.digest)
-            counted = decoder.check(plain, catalog.entities[entry.entity], where=entry.name)
+            counted = decoder.check(plain, entity_of(catalog, entry.entity), where=entry.name)
             _check_one(manifest, entry, counted)
             return entry, plain
 

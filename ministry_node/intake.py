@@ -25,6 +25,7 @@ from hub.store import open_store
 from hub.transport import open_server
 from hub.trust.trust_list import Freshness
 from ministry_node.admit import Registered
+from ministry_node.census import order_repairs
 from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.decode import Decoder
 from ministry_node.desk import Alarm, Desk, Progress, Random, own_folders, require_ministry
@@ -64,6 +65,7 @@ def run_intake(
     with open_bench(node, at=at, rng=rng, progress=progress, clock=clock) as bench:
         turns = [Turn(bench, party) for party in bench.desk.parties]
         decisions, failures = _take_turns(bench.desk, turns)
+        failures += _orders(bench.desk)
         heads, quiet = issue_heads(bench.desk), silent(bench.desk)
     alarms = [*_trust_alarms(bench.desk), *heads.alarms, *quiet, *(alarm for turn in turns for alarm in turn.alarms)]
     if failures and not decisions and not alarms:
@@ -107,6 +109,17 @@ def _take_turns(desk: Desk, turns: list[Turn]) -> tuple[list[Decision], list[tup
             decisions.append(decision)
             line.append((party, turn))
     return decisions, failures
+
+
+def _orders(desk: Desk) -> list[tuple[str, HubError]]:
+    """Orders to the provinces that follow from what was decided: buckets to be repaired."""
+    failures: list[tuple[str, HubError]] = []
+    for party in desk.parties:
+        try:
+            order_repairs(desk, party)
+        except HubError as failure:
+            failures.append((party, failure))
+    return failures
 
 
 def _trust_alarms(desk: Desk) -> list[Alarm]:

@@ -19,6 +19,7 @@ from hub.batch.manifest import Manifest
 from hub.batch.sequence import PeerStream, open_epoch
 from hub.store.ledger import INBOX, PEER_STREAM
 from hub.verdict import Verdict
+from ministry_node import snapshot
 from ministry_node.desk import STREAM, Desk
 
 OPEN: Final = "OPEN"
@@ -89,6 +90,7 @@ def take_up(desk: Desk, grant: EpochGrant) -> None:
             tx.connection.execute(sa.insert(PEER_STREAM), {**key, **values})
         else:
             tx.connection.execute(sa.update(PEER_STREAM).where(_row(party, STREAM)).values(**values))
+        snapshot.begin(tx.connection, grant)
         append(
             tx.connection,
             Event.STREAM_OPENED,

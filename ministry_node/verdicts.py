@@ -8,17 +8,19 @@ back and is answered in a transaction of its own. Leaves publishing and cleaning
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hub.batch.content import check_watermark
+from hub.batch.content import StockFacts
+from hub.batch.manifest import Manifest
 from hub.batch.sequence import Sequence
+from hub.census import KINDS
 from hub.errors import HubError, RefusedError
 from hub.trust.trust_list import Freshness
 from hub.verdict import CODES, Verdict, refused
-from ministry_node import pickup, position
+from ministry_node import kinds, pickup, position, snapshot
 from ministry_node.admit import Registered, Terms, sealed_faults
 from ministry_node.apply import Case, Files, settle
 from ministry_node.decide import Ruling, guard, of_rows, rule_on
@@ -122,8 +124,8 @@ def _next_in_line(
             if desk.keyring.trust.freshness(desk.at) is Freshness.EXPIRED:
                 raise refused("E_TRUST_EXPIRED", where=manifest.batch_id)
             previous = now.hi if now else None
-            check_watermark(manifest.watermark, previous_hi=previous, rows=manifest.rows.total, where=manifest.batch_id)
-            tripped = guard(manifest, stock, least_deletes=desk.node.settings.min_braked_deletes)
+            kinds.check_mark(manifest, previous)
+            tripped = _tripped(desk, manifest, stock, files)
             if tripped is not None and release is None:
                 _check_all(files())  # two persons are asked only about what could be applied
                 raise tripped
@@ -135,6 +137,15 @@ def _next_in_line(
             if failure.code != _VALUE_DOES_NOT_FIT:
                 raise
             return _answer(desk, case, of_rows(failure, manifest.batch_id))
+
+
+def _tripped(desk: Desk, manifest: Manifest, stock: StockFacts, files: Callable[[], Files]) -> RefusedError | None:
+    """The guard that holds the batch, None when none does; E_SCHEMA for a kind the epoch does not wait for."""
+    with desk.store.reading() as reader:
+        snapshot.check_expected(reader.connection, manifest)
+        if manifest.kind in KINDS:
+            return kinds.tripped(desk, reader, manifest, files)
+    return guard(manifest, stock, least_deletes=desk.node.settings.min_braked_deletes)
 
 
 def _check_all(files: Files) -> None:

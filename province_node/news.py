@@ -1,4 +1,4 @@
-"""What the ministry laid out for us beside receipts: head, epoch grants (protocol 8.1, 9.1).
+"""What the ministry laid out for us beside receipts: head, epoch grants, orders (protocol 3.1, 8.1, 9.1).
 
 Decides what is fetched and that nothing is kept before it was verified; what follows from it is the modules' named
 after each. A place that does not answer is no news: the head kept last then speaks for itself, until it expires.
@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hub.audit import Event, Result, append
+from hub.batch.control import open_control
 from hub.batch.envelope import PayloadType
 from hub.batch.grant import open_grant
 from hub.batch.head import open_head
@@ -24,6 +25,7 @@ from hub.store import Store, open_store
 from hub.transport import ClientTransport
 from hub.transport.durable import write_durably
 from hub.verdict import refused
+from province_node import controls
 from province_node import head as heads
 from province_node.deliver import open_transport
 from province_node.desk import ACTOR
@@ -75,12 +77,16 @@ def hear_news(node: Node, *, at: datetime) -> News:
 
 
 def _listen(ear: _Ear) -> None:
+    with ear.store.reading() as reader:
+        kept = controls.known(reader)
     for entry in ear.transport.list_out():
         parsed = _parsed(entry.name)
         if parsed is None:
             continue
         if parsed.kind is NameKind.HEAD:
             _believe(ear, entry.name, PayloadType.STREAM_HEAD.cap, _take_head)
+        elif parsed.kind is NameKind.CONTROL and entry.name not in kept:
+            _believe(ear, entry.name, PayloadType.CONTROL.cap, _take_control)
         elif _is_new_grant(ear, parsed, entry.name):
             _believe(ear, entry.name, PayloadType.EPOCH_GRANT.cap, _take_grant)
 
@@ -107,6 +113,12 @@ def _take_grant(ear: _Ear, name: str, envelope: bytes) -> None:
     open_grant(envelope, name, trust=ear.keyring.trust, at=ear.at)
     write_durably([envelope], ear.node.trust / name, PayloadType.EPOCH_GRANT.cap)
     ear.grants.append(name)
+
+
+def _take_control(ear: _Ear, name: str, envelope: bytes) -> None:
+    found = open_control(envelope, name, party=ear.node.party, trust=ear.keyring.trust, at=ear.at)
+    with ear.store.begin() as transaction:
+        controls.keep(transaction, found, envelope, ear.at)
 
 
 def _is_new_grant(ear: _Ear, parsed: ParsedName, name: str) -> bool:

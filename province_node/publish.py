@@ -27,9 +27,10 @@ from hub.settings import Node
 from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import CHANGE_SET
 from province_node import ledger
+from province_node.census import seal_census, seal_repairs
 from province_node.changeset import Settlement, counted, open_settlement
 from province_node.desk import Desk, Progress, open_desk, silent
-from province_node.epoch import enter_epochs, reseal_unsent
+from province_node.epoch import CENSUS, SNAPSHOT, due, enter_epochs, reseal_unsent
 from province_node.exclusive import exchange_step
 from province_node.findings import note_overdue_batches
 from province_node.ledger import Movement
@@ -46,6 +47,7 @@ from province_node.sealing import (
     summary,
     sweep,
 )
+from province_node.snapshot import seal_snapshot
 from province_node.stream import Standing, main_stream, move, standing
 from province_node.supersede import supersede_void
 
@@ -85,7 +87,14 @@ def up_to_date(node: Node, at: datetime, rng: Random, progress: Progress) -> Ite
     hear_news(node, at=at)
     with open_desk(node, at, rng, progress) as desk:
         enter_epochs(desk)
+        with desk.store.reading() as reader:
+            first = due(reader)
+        if first == SNAPSHOT:
+            seal_snapshot(desk)
+        elif first == CENSUS:
+            seal_census(desk)
         reseal_unsent(desk)
+        seal_repairs(desk)
         yield desk
 
 

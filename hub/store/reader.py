@@ -99,6 +99,15 @@ class Reader:
             if pks is not None:
                 self.connection.exec_driver_sql(f"DROP TABLE {WANTED}")
 
+    def buried(self, entity: Entity, node: str, *, block_rows: int = BLOCK_ROWS) -> Iterator[Any]:
+        """Record batches (pk, row_ver) of an entity's tombstones, ordered by record number."""
+        table = self._tables["tombstone"]
+        schema = pa.schema([("pk", pa.string()), ("row_ver", pa.int64())])
+        tail = f"FROM tombstone t WHERE t.node = '{node_literal(node)}' AND t.entity = '{entity.name}' ORDER BY t.pk"
+        with translated(self._where):
+            for block in self._dialect.csv(self.connection, [table.c.pk, table.c.row_ver], tail, block_rows):
+                yield from_csv(block, schema)
+
     def read_one(self, entity: Entity, node: str, pk: str) -> dict[str, Any] | None:
         """One record: node, pk, row_ver, src_rid, prov and payload by canonical name; None if it is not stored."""
         table = self._tables.golden[entity.name]

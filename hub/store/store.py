@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -19,13 +20,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from hub.catalog import Catalog, Entity
-from hub.errors import NotInitialisedError, UsageError
+from hub.errors import InputError, NotInitialisedError, UsageError
 from hub.store.dialect import Dialect
-from hub.store.faults import DRIVER_ERRORS, translated, unknown_commit
+from hub.store.faults import DRIVER_ERRORS, is_duplicate_key, translated, unknown_commit
 from hub.store.lane import BLOCK_ROWS, blocks, fitted
 from hub.store.merge import Merge
 from hub.store.postgresql import Postgresql
-from hub.store.reader import Reader, TableDigest, node_literal
+from hub.store.reader import WANTED, Reader, TableDigest, node_literal
 from hub.store.rows import ApplyCounts, change_blocks
 from hub.store.sqlite import Sqlite
 from hub.store.tables import Tables, build_tables
@@ -87,6 +88,67 @@ class Transaction(Reader):
                 self._dialect.insert(self.connection, target, fit)
                 rows += fit.num_rows
         return rows
+
+    def forget(self, entity: Entity, node: str, pks: Iterable[str]) -> int:
+        """Removes rows and tombstones of these record numbers as if they had never been; returns the rows removed.
+
+        For a census' repair, where the sender's word replaces ours whatever the versions (protocol 9.3).
+        """
+        with translated(self._where):
+            self._want(pks)
+            mine = f"node = '{node_literal(node)}' AND pk IN (SELECT pk FROM {WANTED})"
+            gone = self.connection.exec_driver_sql(f"DELETE FROM {self._tables.golden[entity.name].name} WHERE {mine}")
+            self.connection.exec_driver_sql(f"DELETE FROM tombstone WHERE entity = '{entity.name}' AND {mine}")
+            self.connection.exec_driver_sql(f"DROP TABLE {WANTED}")
+        return int(gone.rowcount)
+
+    def stage(self, entity: Entity, node: str, source: Iterable[Path]) -> int:
+        """Rows of a snapshot part into the shadow table; returns how many. `InputError` E3123 for a row that is no
+        insert, or whose record number was staged before."""
+        table, rows = self._tables.shadow[entity.name], 0
+        names = [c.name for c in table.columns]
+        with translated(self._where):
+            for block in change_blocks(entity, source):
+                held = pa.array([node_literal(node)]).take(pa.array([0] * block.num_rows, pa.int32()))
+                if not pc.all(pc.equal(block.column("op"), "I")).as_py():
+                    raise _not_staged(entity)
+                try:
+                    staged = pa.record_batch([held, *block.columns[1:]], names=names)
+                    self._dialect.insert(self.connection, table, staged)
+                except DRIVER_ERRORS as error:
+                    if is_duplicate_key(error):
+                        raise _not_staged(entity) from None
+                    raise
+                rows += block.num_rows
+        return rows
+
+    def unstage(self, node: str) -> None:
+        """Empties a node's shadow tables."""
+        with translated(self._where):
+            for table in self._tables.shadow.values():
+                self.connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node_literal(node)}'")
+
+    def swap(self, entity: Entity, node: str, *, batch: str) -> None:
+        """The shadow rows become the golden ones; a golden row without a shadow leaves a tombstone (protocol 9.2).
+
+        Versions begin anew with a snapshot, so tombstones count as version 0: the old epoch can bring nothing back.
+        """
+        golden, shadow = self._tables.golden[entity.name], self._tables.shadow[entity.name].name
+        mine, columns = f"node = '{node_literal(node)}'", ",".join(c.name for c in golden.columns)
+        graves = f"DELETE FROM tombstone WHERE {mine} AND entity = '{entity.name}' AND pk IN"
+        with translated(self._where):
+            do = self.connection.exec_driver_sql
+            do(f"UPDATE tombstone SET row_ver = 0 WHERE {mine} AND entity = '{entity.name}'")
+            gone = sa.text(
+                f"INSERT INTO tombstone (node,entity,pk,row_ver,batch) SELECT node,'{entity.name}',pk,0,:batch "
+                f"FROM {golden.name} WHERE {mine} AND pk NOT IN (SELECT pk FROM {shadow} WHERE {mine})"
+            )
+            self.connection.execute(gone, {"batch": batch})
+            do(f"{graves} (SELECT pk FROM {shadow} WHERE {mine})")
+            do(f"DELETE FROM {golden.name} WHERE {mine}")
+            do(f"INSERT INTO {golden.name} ({columns}) SELECT {columns} FROM {shadow} WHERE {mine}")
+            do(f"DELETE FROM {shadow} WHERE {mine}")
+            self._dialect.analyse(self.connection, golden.name)
 
     def _clear(self, target: sa.Table, rows: Any) -> None:
         keys = [c.name for c in target.primary_key.columns]
@@ -198,6 +260,10 @@ class Store:
     def close(self) -> None:
         """Releases pooled connections."""
         self._engine.dispose()
+
+
+def _not_staged(entity: Entity) -> InputError:
+    return InputError("E3123", "快照的行不是新增，或记录号重复", where=entity.name, step="退回发送方，重新生成全量快照")
 
 
 def _alembic(connection: sa.Connection) -> Config:

@@ -1,0 +1,18 @@
+"""The weekly census as a step of its own: for the schedule and for `hub census run` (protocol 9.3)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from hub.settings import Node
+from province_node.census import seal_census
+from province_node.desk import Progress, silent
+from province_node.exclusive import exchange_step
+from province_node.publish import up_to_date
+from province_node.sealing import Random, SealedBatch
+
+
+def run_census(node: Node, *, at: datetime, rng: Random, progress: Progress = silent) -> SealedBatch:
+    """Seals a census of what the store holds; `deliver` ships it. Arguments and errors as `publish_pending`."""
+    with exchange_step(node), up_to_date(node, at, rng, progress) as desk:
+        return seal_census(desk)

@@ -1,0 +1,211 @@
+"""Rows that rot at the ministry, and a snapshot that is disturbed (protocol 9.2, 9.3; 15 #60, #61)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from hub.census import Tally, tally
+from hub.settings import Node
+from ministry_node.release import release
+from province_node.weekly import run_census
+from tests.acceptance.lands import CATALOG, Land, golden, position
+from tests.ministry.forge import STREAM, Province
+from tests.round.labs import AT, rows, store_of
+
+
+def _tallies(node: Node) -> Tally:
+    store = store_of(node)
+    try:
+        return {e.name: tally(e, store.read(e, node="13")) for e in CATALOG.entities.values()}
+    finally:
+        store.close()
+
+
+def _tamper(node: Node, *statements: str) -> None:
+    store = store_of(node)
+    try:
+        with store.begin() as tx:
+            for statement in statements:
+                assert tx.connection.execute(sa.text(statement)).rowcount == 1
+    finally:
+        store.close()
+
+
+def _pks(node: Node, count: int) -> list[str]:
+    return [r["pk"] for r in rows(node, "g_xs", "pk")][:count]
+
+
+def _bucket(pk: str) -> int:
+    return int(hashlib.sha256(pk.encode()).hexdigest()[:3], 16)
+
+
+def _rotten(land: Land) -> dict[str, set[int]]:
+    """One student altered without a new version, one missing, one that never was; one class altered."""
+    first, second = _pks(land.ministry, 2)
+    extra = "f" * 20
+    (bj,) = [r["pk"] for r in rows(land.ministry, "g_bj", "pk")][:1]
+    columns = [c for c in rows(land.ministry, "g_xs")[0] if c != "pk"]
+    listed = ",".join(columns)
+    _tamper(
+        land.ministry,
+        f"UPDATE g_xs SET xm = '改名者' WHERE pk = '{first}'",
+        f"INSERT INTO g_xs (pk,{listed}) SELECT '{extra}',{listed} FROM g_xs WHERE pk = '{second}'",
+        f"DELETE FROM g_xs WHERE pk = '{second}'",
+        f"UPDATE g_bj SET bjmc = '改过的班' WHERE pk = '{bj}'",
+    )
+    return {"xs": {_bucket(first), _bucket(second), _bucket(extra)}, "bj": {_bucket(bj)}}
+
+
+ROW_61 = pytest.mark.row(61, "census with one altered, one missing, one extra row", "exactly those buckets repaired")
+
+
+@ROW_61
+def test_row_61_exactly_the_buckets_that_differ_are_asked_for_and_repaired(exchanged: Land) -> None:
+    land = exchanged
+    wanted = _rotten(land)
+    rotten = _tallies(land.ministry)
+    run_census(land.province, at=AT, rng=os.urandom)
+    assert land.exchange() == ["APPLIED"]
+    (ledger,) = rows(land.ministry, "census")
+    asked = {e: set(some) for e, some in json.loads(ledger["buckets"]).items()}
+    assert (ledger["state"], asked) == ("ORDERED", wanted)
+    assert _tallies(land.ministry) == rotten, "a census itself changes no row"
+
+    land.listen()
+    before = _tallies(land.ministry)
+    assert land.exchange() == ["APPLIED"]
+    after = _tallies(land.ministry)
+    moved = {(e, b) for e in after for b in {*before[e], *after[e]} if before[e].get(b) != after[e].get(b)}
+    assert moved == {(e, b) for e, some in wanted.items() for b in some}
+    assert golden(land.ministry) == golden(land.province)
+    assert rows(land.ministry, "census")[0]["state"] == "REPAIRED"
+    sent = rows(land.ministry, "inbox", "seq")[-1]
+    assert sent["rows_i"] < 20, "only the rows of those buckets travelled"
+
+    run_census(land.province, at=AT, rng=os.urandom)
+    assert land.exchange() == ["APPLIED"]
+    assert [r["state"] for r in rows(land.ministry, "census", "seq")] == ["REPAIRED", "EQUAL"]
+
+
+@ROW_61
+def test_row_61_a_repair_nobody_asked_for_is_void_and_moves_no_row(exchanged: Land) -> None:
+    land = exchanged
+    _rotten(land)
+    run_census(land.province, at=AT, rng=os.urandom)
+    assert land.exchange() == ["APPLIED"]
+    land.listen()
+    store = store_of(land.ministry)
+    with store.begin() as tx:
+        tx.connection.execute(sa.text("UPDATE census SET state = 'EQUAL', buckets = '{}'"))
+    store.close()
+    before = _tallies(land.ministry)
+    assert land.exchange() == ["VOID"]
+    assert _tallies(land.ministry) == before
+    assert json.loads(rows(land.ministry, "inbox", "seq")[-1]["codes"]) == ["E_SCHEMA"]
+
+
+ROW_60 = pytest.mark.row(60, "snapshot interrupted at part 3 of 5; a part replaced", "resumes; invisible until swap")
+
+
+def _in_parts(land: Land, monkeypatch: pytest.MonkeyPatch) -> Land:
+    """A snapshot of five parts sealed under a grant, with changes the ministry has not seen."""
+    monkeypatch.setattr("province_node.snapshot._groups", _four)
+    land.grant(base="snapshot")
+    land.listen()
+    land.publish()
+    land.publish()
+    return land
+
+
+def _four(_desk: object, files: list[object]) -> list[tuple[object, ...]]:
+    cut = len(files) // 4
+    return [tuple(files[i * cut : (i + 1) * cut if i < 3 else None]) for i in range(4)]
+
+
+def _ship(land: Land, parts: range) -> list[str]:
+    """Only these seqs reach the ministry now; then one run there."""
+    names = {f"13-up-main-e0002-s{seq:010d}" for seq in parts}
+    land.deliver()
+    kept: dict[str, bytes] = {}
+    for path in land.ready.iterdir():
+        if path.name.split(".")[0] not in names:
+            kept[path.name] = path.read_bytes()
+            path.unlink()
+    return [d.verdict for d in land.intake().decisions]
+
+
+@ROW_60
+def test_row_60_a_snapshot_goes_on_where_it_stopped_and_shows_nothing_before_the_swap(
+    prepared: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land = prepared
+    before = golden(land.ministry)
+    _rotten(land)
+    rotten = golden(land.ministry)
+    assert rotten != before
+    _in_parts(land, monkeypatch)
+    assert _ship(land, range(1, 3)) == ["APPLIED", "APPLIED"]
+    assert golden(land.ministry) == rotten, "two of five parts are staged, nothing is to be seen"
+    assert _ship(land, range(3, 6)) == ["APPLIED", "APPLIED", "HELD"]
+    assert golden(land.ministry) == rotten
+    land.listen()
+    batch = "13-up-main-e0002-s0000000005"
+    done = release(land.ministry, batch, by="甲", second="乙", reason="差异已核对", at=AT)
+    assert (done.verdict, done.code) == ("APPLIED", None)
+    assert (done.counts.ins > 0, done.counts.upd > 0, done.counts.deleted > 0) == (True, True, True)
+    assert [r for t in ("z_xs", "z_bj") for r in rows(land.ministry, t)] == []
+    land.listen()
+    land.exchange()  # what was settled beside goes on at k + 1
+    land.exchange()
+    assert golden(land.ministry) == golden(land.province)
+    assert position(land.ministry)["last_seq"] >= 5
+
+
+@ROW_60
+def test_row_60_a_part_that_was_replaced_is_refused_by_its_digest(
+    exchanged: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land = _in_parts(exchanged, monkeypatch)
+    before = golden(land.ministry)
+    land.deliver()
+    name = "13-up-main-e0002-s0000000003.f01.cms"
+    other = "13-up-main-e0002-s0000000002.f01.cms"
+    (land.ready / name).write_bytes((land.ready / other).read_bytes())
+    verdicts = [d.verdict for d in land.intake().decisions]
+    assert verdicts[:3] == ["APPLIED", "APPLIED", "REFUSED"]
+    assert golden(land.ministry) == before
+    assert position(land.ministry)["last_seq"] == 2
+    for _ in range(2):
+        land.listen()
+        land.deliver()
+        land.intake()
+    assert [r["type"] for r in rows(land.ministry, "receipt", "epoch, seq, receipt_no")][-1] == "HELD"
+    assert golden(land.ministry) == before
+
+
+@ROW_60
+def test_row_60_a_last_part_that_counts_other_rows_is_void(exchanged: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+    land = _in_parts(exchanged, monkeypatch)
+    before = golden(land.ministry)
+    assert _ship(land, range(1, 5)) == ["APPLIED"] * 4
+    _tamper(land.ministry, "DELETE FROM z_xs WHERE pk = (SELECT min(pk) FROM z_xs)")
+    assert _ship(land, range(5, 6)) == ["VOID"]
+    assert golden(land.ministry) == before
+    assert json.loads(rows(land.ministry, "inbox", "epoch, seq")[-1]["codes"]) == ["E_COUNTS"]
+
+
+def test_a_delta_before_its_epochs_snapshot_is_void(exchanged: Land) -> None:
+    exchanged.grant(base="snapshot")
+    forge = Province(exchanged.lab)
+    here = position(exchanged.ministry)
+    stream = replace(STREAM, epoch=2)
+    forge.upload(forge.batch(stream_id=stream, seq=1, prev=here["last_digest"], lo=1))
+    before = golden(exchanged.ministry)
+    assert [d.code for d in exchanged.intake().decisions] == ["E_SCHEMA"]
+    assert golden(exchanged.ministry) == before

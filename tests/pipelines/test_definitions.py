@@ -87,7 +87,6 @@ def test_the_round_runs_every_night_and_in_full_on_sundays() -> None:
     assert times == {
         "nightly_round": ("30 2 * * 1-6", "Asia/Shanghai"),
         "weekly_census": ("0 12 * * 6", "Asia/Shanghai"),
-        "weekly_census": ("0 12 * * 6", "Asia/Shanghai"),
         "weekly_full_round": ("30 2 * * 0", "Asia/Shanghai"),
         "exchange_every_quarter": ("*/15 * * * *", "Asia/Shanghai"),
     }

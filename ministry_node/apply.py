@@ -6,11 +6,10 @@ caller looks again. Locks in one order everywhere: the stream's row first, the a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -21,28 +20,30 @@ import sqlalchemy as sa
 from hub.audit import Event, Result, append
 from hub.batch import wire
 from hub.batch.admission import VerifiedManifest
-from hub.batch.manifest import FileEntry, Manifest, RowCounts
+from hub.batch.manifest import FileEntry, Manifest
 from hub.batch.receipt import ReceiptCounts
 from hub.batch.sequence import PeerStream, Sequence, advance, judge
+from hub.catalog import Entity
 from hub.census import KINDS
 from hub.errors import HubError, InputError, LockedError
 from hub.store import ApplyCounts, Transaction
-from hub.store.ledger import INBOX, LINEAGE
+from hub.store.ledger import INBOX
 from hub.verdict import Verdict
-from ministry_node import kinds, position, receipts
+from ministry_node import kinds, position, receipts, returned
 from ministry_node.admit import header_of
 from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
 from ministry_node.down import note_acks
+from ministry_node.lineage import write_lineage
 from ministry_node.receipts import Issued
+from ministry_node.returned import Returned
 
 Files = Generator[tuple[FileEntry, Path], None, None]
 _TRIES: Final = 3
 _UNKNOWN_COMMIT: Final = "E3112"
-_FILE_NAMES: Final = 255
-_EPOCH: Final = 10**10
 _EVENTS: Final = {
     Verdict.APPLIED: (Event.BATCH_APPLIED, Result.DONE),
+    Verdict.PARTIAL: (Event.BATCH_PARTIAL, Result.DONE),
     Verdict.HELD: (Event.BATCH_HELD, Result.DONE),
     Verdict.VOID: (Event.BATCH_VOID, Result.REFUSED),
     Verdict.REFUSED: (Event.BATCH_REFUSED, Result.REFUSED),
@@ -72,7 +73,8 @@ class Case:
 def settle(desk: Desk, case: Case, ruling: Ruling, *, files: Callable[[], Files] | None = None) -> Issued:
     """Puts a ruling into effect and returns the stored receipt, which is not published yet.
 
-    `files`: for APPLIED, the checked plaintext files; asked again when the transaction is tried again. Raises
+    `files`: for APPLIED, the checked plaintext files; asked again when the transaction is tried again. The receipt says
+    PARTIAL instead when some rows were bad. Raises
     `Overtaken`, RefusedError when a file turns out to be at fault (nothing was applied), HubError of the store.
     """
     for attempt in range(1, _TRIES + 1):
@@ -100,12 +102,10 @@ def _once(desk: Desk, case: Case, ruling: Ruling, files: Callable[[], Files] | N
         counts = ReceiptCounts()
         if ruling.verdict is Verdict.APPLIED:
             kinds.check_mark(manifest, hi)
-            if manifest.kind in KINDS and files is not None:
-                counts = kinds.apply(desk, tx, manifest, files)
-            else:
-                counts = _all_rows(desk, tx, manifest, files)
-                _lineage(tx.connection, manifest)
+            ruling, counts = _effect(desk, tx, manifest, ruling, files)
             hi = manifest.watermark.hi
+        elif ruling.returned:
+            returned.seal_errors(tx, desk, manifest, ruling.returned)
         leaf = _audit(tx.connection, desk, manifest, ruling, counts)
         after = advance(state, header_of(case.verified)) if ruling.verdict.consumes_seq else state
         issued = receipts.issue(tx.connection, desk, _receipt(desk, case, ruling, after, counts, leaf))
@@ -114,6 +114,22 @@ def _once(desk: Desk, case: Case, ruling: Ruling, files: Callable[[], Files] | N
             position.move(tx.connection, manifest, digest, hi=hi)
             note_acks(tx.connection, manifest, node=desk.node, at=desk.at)
     return issued
+
+
+def _effect(
+    desk: Desk, tx: Transaction, manifest: Manifest, ruling: Ruling, files: Callable[[], Files] | None
+) -> tuple[Ruling, ReceiptCounts]:
+    """Rows and lineage; PARTIAL where some of the rows had to stay out."""
+    if manifest.kind in KINDS and files is not None:
+        return ruling, kinds.apply(desk, tx, manifest, files)
+    found = Returned(manifest.rows.total, manifest.batch_id)
+    counts = _all_rows(desk, tx, manifest, files, found)
+    write_lineage(tx.connection, manifest)
+    if not found.rows:
+        return ruling, counts
+    returned.keep(tx, desk, manifest, found.faults)
+    returned.seal_errors(tx, desk, manifest, found.faults)
+    return replace(ruling, verdict=Verdict.PARTIAL), counts
 
 
 def _locked(connection: sa.Connection, case: Case) -> position.Standing:
@@ -129,30 +145,36 @@ def _locked(connection: sa.Connection, case: Case) -> position.Standing:
     return found
 
 
-def _all_rows(desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], Files] | None) -> ReceiptCounts:
+def _all_rows(
+    desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], Files] | None, found: Returned
+) -> ReceiptCounts:
     if files is None:
         return ReceiptCounts()
-    with closing(files()) as found:  # a part opened ahead is finished before its plaintext is deleted
-        return _rows(desk, tx, manifest, found)
+    with closing(files()) as parts:  # a part opened ahead is finished before its plaintext is deleted
+        counts = _rows(desk, tx, manifest, parts, found)
+    returned.clear(tx.connection, desk.catalog, manifest)
+    return counts
 
 
-def _rows(desk: Desk, tx: Transaction, manifest: Manifest, files: Iterable[tuple[FileEntry, Path]]) -> ReceiptCounts:
-    """Applies the files in the manifest's order, runs of one entity in one merge."""
+def _rows(
+    desk: Desk, tx: Transaction, manifest: Manifest, files: Iterable[tuple[FileEntry, Path]], found: Returned
+) -> ReceiptCounts:
+    """Applies the files in the manifest's order, runs of one entity in one merge; bad rows stay out, in `found`."""
     total = ApplyCounts()
     batch, party = manifest.batch_id, manifest.stream_id.party
     for name, run in groupby(files, key=lambda pair: pair[0].entity):
         entity = desk.catalog.entities[name]
         try:
-            total += tx.apply(entity, party, _told(desk, batch, run), batch=batch)
+            total += tx.apply(entity, party, _told(desk, entity, run, found), batch=batch)
         except InputError as failure:
             raise of_rows(failure, batch) from None
-    return counted(total)
+    return counted(total, found.rows)
 
 
-def _told(desk: Desk, batch: str, run: Iterable[tuple[FileEntry, Path]]) -> Iterator[Path]:
+def _told(desk: Desk, entity: Entity, run: Iterable[tuple[FileEntry, Path]], found: Returned) -> Iterator[Any]:
     for entry, path in run:
-        desk.progress("intake", f"{batch}　{entry.entity}　{entry.rows.total:,} 行")
-        yield path
+        desk.progress("intake", f"{found.where}　{entry.entity}　{entry.rows.total:,} 行")
+        yield from returned.good_blocks(desk, entity, entry, path, found)
 
 
 def _receipt(desk: Desk, case: Case, ruling: Ruling, after: PeerStream, counts: ReceiptCounts, leaf: int) -> Any:
@@ -181,7 +203,7 @@ def _audit(connection: sa.Connection, desk: Desk, manifest: Manifest, ruling: Ru
         by, second, reason = ruling.release
         append(
             connection,
-            Event.BATCH_RELEASED if ruling.verdict is Verdict.APPLIED else Event.BATCH_VOID,
+            Event.BATCH_VOID if ruling.verdict is Verdict.VOID else Event.BATCH_RELEASED,
             ts=desk.at,
             node=desk.node.party,
             actor=by,
@@ -227,53 +249,14 @@ def _inbox(connection: sa.Connection, desk: Desk, case: Case, ruling: Ruling, co
     )
 
 
-def _lineage(connection: sa.Connection, manifest: Manifest) -> None:
-    """One row per entity: parts, digest of the plaintext, change-log ids; `cs_no` is epoch and seq in one number."""
-    number = manifest.stream_id.epoch * _EPOCH + manifest.seq
-    lo, spans = manifest.watermark.lo, dict[str, list[tuple[FileEntry, int]]]()
-    for entry in manifest.files:
-        spans.setdefault(entry.entity, []).append((entry, lo))
-        lo += entry.rows.total
-    for entity, some in spans.items():
-        last, last_lo = some[-1]
-        rows = [entry.rows for entry, _ in some]
-        connection.execute(
-            sa.insert(LINEAGE),
-            {
-                "node": manifest.stream_id.party,
-                "cs_no": number,
-                "entity": entity,
-                "file_name": ",".join(entry.name for entry, _ in some)[:_FILE_NAMES],
-                "sha256": _one_digest([entry.digest.plain_sha256 for entry, _ in some]),
-                "lo": some[0][1],
-                "hi": last_lo + last.rows.total - 1,
-                **_operations(rows),
-                "extracts": None,
-                "batch_id": manifest.batch_id,
-            },
-        )
-
-
-def _operations(rows: list[RowCounts]) -> dict[str, int]:
-    return {
-        "rows_i": sum(r.inserted for r in rows),
-        "rows_u": sum(r.updated for r in rows),
-        "rows_d": sum(r.deleted for r in rows),
-    }
-
-
-def _one_digest(digests: list[str]) -> str:
-    """One file's own digest; of several, the digest over theirs."""
-    one = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return f"sha256:{one}"
-
-
 def _committed(desk: Desk, case: Case, ruling: Ruling) -> Issued | None:
     """After a COMMIT whose outcome is unknown: our receipt if it took effect (protocol 6.3)."""
     with desk.store.reading() as reader:
         found = receipts.issued_for(reader.connection, case.manifest.stream_id, case.manifest.seq)
     new = found[len(case.earlier) :]
-    same = new and new[0].receipt.verdict is ruling.verdict and new[0].receipt.manifest_digest == case.verified.digest
+    takes_effect = (Verdict.APPLIED, Verdict.PARTIAL)
+    meant = takes_effect if ruling.verdict in takes_effect else (ruling.verdict,)
+    same = new and new[0].receipt.verdict in meant and new[0].receipt.manifest_digest == case.verified.digest
     return new[0] if same else None
 
 

@@ -19,15 +19,20 @@ from hub.errors import HubError, RefusedError
 from hub.store import ApplyCounts
 from hub.verdict import Verdict, refused, verdict_of
 from ministry_node.receipts import Issued
+from ministry_node.returned import Fault, quarantine_id
 
 # What the store refuses in change rows (E3120 columns, E3121 head, E3122 texts) and in values (E3109).
 _FORM: Final = "E3120"
 DUPLICATE, REJECTED = "DUPLICATE", "REJECTED"
+TAKES_EFFECT: Final = (Verdict.APPLIED, Verdict.PARTIAL)
+# Some rows were bad: where they are kept is the reason's detail (protocol 7.2).
+ROWS_RETURNED: Final = "W_ROWS_RETURNED"
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What is to be done with a batch. `error`: why, in words; `waiting_for`: the seq a parked batch waits for."""
+    """What is to be done with a batch. `error`: why, in words; `waiting_for`: the seq a parked batch waits for;
+    `returned`: bad rows that travel back although the batch is void."""
 
     verdict: Verdict
     error: RefusedError | None = None
@@ -35,6 +40,7 @@ class Ruling:
     cascade_of: str | None = None
     waiting_for: int | None = None
     release: tuple[str, str, str] | None = None  # by, second, reason
+    returned: tuple[Fault, ...] = ()
 
     @property
     def code(self) -> str | None:
@@ -43,11 +49,13 @@ class Ruling:
 
     def sentence(self, batch: str, counts: ReceiptCounts) -> str:
         """One line for a person."""
-        if self.verdict is Verdict.APPLIED:
+        if self.verdict in TAKES_EFFECT:
             rows = (
                 f"新增 {counts.ins:,}，更新 {counts.upd:,}，删除 {counts.deleted:,}，未变 {counts.noop_old_version:,}"
             )
-            return f"批次 {batch} 已生效：{rows}"
+            if self.verdict is Verdict.PARTIAL:
+                rows += f"；隔离 {counts.quarantined:,} 行，错误明细已退回该省"
+            return f"批次 {batch} {self.verdict.chinese}：{rows}"
         if self.cascade_of:
             return f"批次 {batch} 随 {self.cascade_of} 一并作废：对方从作废批次的起点重新生成"
         return f"批次 {batch} {self.verdict.chinese}：{self.error.sentence() if self.error else ''}"
@@ -119,7 +127,11 @@ def receipt_of(
     """The receipt as it will be signed; `state`: position after the decision; number and chain are `receipts`'."""
     codes = [ruling.code] if ruling.code else []
     detail = str(ruling.waiting_for) if ruling.waiting_for else None
-    checked = ruling.verdict in (Verdict.APPLIED, Verdict.HELD) and ruling.code != "E_TRUST_EXPIRED"
+    detail = quarantine_id(manifest.batch_id) if ruling.returned else detail
+    warnings = [Reason(code) for code in ruling.warnings]
+    if counts.quarantined:
+        warnings.append(Reason(ROWS_RETURNED, quarantine_id(manifest.batch_id)))
+    checked = ruling.verdict in (*TAKES_EFFECT, Verdict.HELD) and ruling.code != "E_TRUST_EXPIRED"
     return Receipt(
         batch_id=manifest.batch_id,
         receipt_no=len(earlier) + 1,
@@ -133,13 +145,13 @@ def receipt_of(
         head=Head(state.last_seq, state.last_digest, state.last_seq + 1),
         files=receipt_files(manifest) if checked else (),
         counts=counts,
-        reasons=tuple(Reason(code, detail) for code in [*codes, *ruling.warnings]),
+        reasons=(*(Reason(code, detail) for code in codes), *warnings),
         cascade_of=ruling.cascade_of,
         waiting_for=ruling.waiting_for,
         leaf={"index": leaf, "inclusion_proof": []},
     )
 
 
-def counted(counts: ApplyCounts) -> ReceiptCounts:
-    """Rows as the store counted them, in the words of a receipt."""
-    return ReceiptCounts(counts.inserted, counts.updated, counts.deleted, counts.noop)
+def counted(counts: ApplyCounts, quarantined: int = 0) -> ReceiptCounts:
+    """Rows as the store counted them, and those kept out of it, in the words of a receipt."""
+    return ReceiptCounts(counts.inserted, counts.updated, counts.deleted, counts.noop, quarantined)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from hub.keyring import Keyring
 from hub.settings import Node
 from hub.store import Store
 from hub.transport import ServerTransport
+from quality.settled import RowGate
 
 STREAM: Final = "main"
 Progress = Callable[[str, str], None]
@@ -45,6 +46,8 @@ class Desk:
     progress: Progress
     copies: Path
     plain: Path
+    rng: Random
+    gate: RowGate
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -69,6 +72,11 @@ class Alarm:
     @classmethod
     def of(cls, party: str, error: HubError) -> Alarm:
         return cls(party, error.code, error.sentence(), error.retryable)
+
+
+def china_date(at: datetime) -> str:
+    """The day it is in China, which keeps one time zone."""
+    return at.astimezone(timezone(timedelta(hours=8))).date().isoformat()
 
 
 def require_ministry(node: Node) -> None:

@@ -2,8 +2,7 @@
 
 Decides whose turn it is: provinces take turns batch by batch, each in the order of its stream, so that one with a
 backlog keeps nobody waiting (protocol 15 #80). A province whose turn fails for a reason of ours (a disk, another
-worker, a damaged folder) is left out of the rest of the run with an alarm. Rows that break a quality rule are not
-looked at here yet: form, types, lengths and counts are (PARTIAL belongs to the ministry's gate).
+worker, a damaged folder) is left out of the rest of the run with an alarm.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ from ministry_node.admit import Registered
 from ministry_node.census import order_repairs
 from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.decode import Decoder
-from ministry_node.desk import Alarm, Desk, Progress, Random, own_folders, require_ministry
+from ministry_node.desk import Alarm, Desk, Progress, Random, china_date, own_folders, require_ministry
 from ministry_node.head import issue_heads, silent
 from ministry_node.turn import Turn
 from ministry_node.verdicts import Bench
+from quality.settled import RowGate
 
 __all__ = ["DUPLICATE", "REJECTED", "Alarm", "Decision", "IntakeResult", "run_intake"]
 
@@ -85,9 +85,13 @@ def open_bench(
     keyring = open_keyring(node, at=at)
     store = open_store(node.database_url, catalog)
     try:
-        with own_folders(node, rng) as (copies, plain), Decoder(keyring.trust.limits) as decoder:
+        with (
+            own_folders(node, rng) as (copies, plain),
+            Decoder(keyring.trust.limits) as decoder,
+            RowGate(catalog, today=china_date(at)) as gate,
+        ):
             server = open_server(node.transport_url)
-            desk = Desk(node, store, catalog, server, keyring, at, clock, progress, copies, plain)
+            desk = Desk(node, store, catalog, server, keyring, at, clock, progress, copies, plain, rng, gate)
             yield Bench(desk, Registered(schema_ref(catalog), codeset_ref(catalog), catalog), decoder)
     finally:
         store.close()

@@ -23,10 +23,11 @@ from hub.settings import Node
 from hub.verdict import Verdict, refused
 from ministry_node import position, receipts
 from ministry_node.apply import Case, Overtaken, settle
-from ministry_node.decide import Decision, Ruling
+from ministry_node.decide import TAKES_EFFECT, Decision, Ruling
 from ministry_node.desk import Progress, Random
 from ministry_node.intake import open_bench
 from ministry_node.parts import Parts, reopen
+from ministry_node.returned import ship
 from ministry_node.verdicts import Bench, Concluded, Release, conclude
 
 _NOT_HELD: Final = "E1006"
@@ -138,7 +139,8 @@ def _decided(
             raise RuntimeError("a conclusion is a ruling with its receipt")
         party = order.stream_id.party
         receipts.publish(bench.desk, party, issued)
-        counts = issued.receipt.counts if ruling.verdict is Verdict.APPLIED else ReceiptCounts()
+        ship(bench.desk)
+        counts = issued.receipt.counts if ruling.verdict in TAKES_EFFECT else ReceiptCounts()
         words, seconds = ruling.sentence(order.batch_id, counts), clock() - started
     return Decision(
         order.batch_id, party, order.seq, str(ruling.verdict), ruling.code, issued.name, counts, seconds, words

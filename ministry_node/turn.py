@@ -19,9 +19,10 @@ from hub.verdict import Verdict, refused
 from ministry_node import pickup, position, receipts, refusals
 from ministry_node.admit import admit, header_of
 from ministry_node.apply import Case, Overtaken, note_replay
-from ministry_node.decide import DUPLICATE, REJECTED, Decision
+from ministry_node.decide import DUPLICATE, REJECTED, TAKES_EFFECT, Decision
 from ministry_node.desk import Alarm
 from ministry_node.parts import Parts, reopen
+from ministry_node.returned import ship
 from ministry_node.verdicts import Bench, Concluded, conclude
 
 _LOOKS = 5
@@ -180,9 +181,11 @@ class Turn:
         batch = case.manifest.batch_id
         if ruling.verdict is Verdict.VOID and self._root is None:
             self._root = (ruling.cascade_of or batch, ruling.code or "E_WATERMARK")
-        elif ruling.verdict is Verdict.APPLIED:
+        elif ruling.verdict in TAKES_EFFECT:
             self._root = None  # rebuilt: what follows joins this batch, not the voided one
         receipts.publish(self._desk, self._party, issued)
+        if issued.receipt.counts.quarantined or ruling.returned:
+            ship(self._desk)
         self._clean(case, parts)
         if ruling.error is not None and ruling.verdict is not Verdict.RECEIVED:
             self.alarms.append(Alarm.of(self._party, ruling.error))
@@ -226,7 +229,7 @@ class Turn:
     def _decision(
         self, case: Case, verdict: str, code: str | None, issued: receipts.Issued | None, sentence: str
     ) -> Decision:
-        counts = issued.receipt.counts if issued and verdict == Verdict.APPLIED else ReceiptCounts()
+        counts = issued.receipt.counts if issued and verdict in TAKES_EFFECT else ReceiptCounts()
         seconds = self._desk.clock() - self._started
         manifest, name = case.manifest, issued.name if issued else None
         return Decision(manifest.batch_id, self._party, manifest.seq, verdict, code, name, counts, seconds, sentence)

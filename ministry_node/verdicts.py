@@ -28,6 +28,7 @@ from ministry_node.decode import Decoder, verified_files
 from ministry_node.desk import Desk
 from ministry_node.parts import Parts
 from ministry_node.receipts import EXHAUSTED, Issued
+from ministry_node.returned import TooManyError
 
 _VALUE_DOES_NOT_FIT = "E3109"
 Release = tuple[str, str, str]  # by, second, reason
@@ -130,7 +131,11 @@ def _next_in_line(
                 _check_all(files())  # two persons are asked only about what could be applied
                 raise tripped
             ruling = Ruling(Verdict.APPLIED, warnings=terms.warnings, release=release)
-            return Concluded(ruling, settle(desk, case, ruling, files=files))
+            issued = settle(desk, case, ruling, files=files)
+            return Concluded(replace(ruling, verdict=issued.receipt.verdict), issued)
+        except TooManyError as many:
+            ruling = Ruling(Verdict.VOID, many, returned=many.faults)
+            return Concluded(ruling, settle(desk, case, ruling))
         except RefusedError as fault:
             return _answer(desk, case, fault)
         except HubError as failure:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from hub.down.form import ERRORS
 from province_node.down import Handler
+from province_node.returned import take_errors
 
-HANDLERS: Final[Mapping[str, Handler]] = {}
+HANDLERS: Final[Mapping[str, Handler]] = {ERRORS: take_errors}

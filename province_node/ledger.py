@@ -9,7 +9,6 @@ with `closed_run`. Natural keys and values are private data and go nowhere but i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ import sqlalchemy as sa
 
 from hub.batch.manifest import FileEntry
 from hub.batch.outbox import BatchState
+from hub.changes import joint_digest
 from hub.store import Transaction
 from hub.store.lane import BLOCK_ROWS
 from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, OUTBOX, RUN
@@ -102,7 +102,7 @@ def write_lineage(transaction: Transaction, settlement: Settlement, node: str, b
                 "cs_no": settlement.changes.number,
                 "entity": entity,
                 "file_name": ",".join(path.name for _, _, path, *_ in some)[:_FILE_NAME],
-                "sha256": _one_digest([entry.digest.plain_sha256 for _, entry, *_ in some]),
+                "sha256": joint_digest([entry.digest.plain_sha256 for _, entry, *_ in some]),
                 "lo": some[0][3],
                 "hi": some[-1][4],
                 **_operations(*(sum(getattr(r, n) for r in rows) for n in ("inserted", "updated", "deleted"))),
@@ -276,11 +276,6 @@ def _extract(entry: Mapping[str, Any], run: int) -> dict[str, Any]:
 
 def _operations(inserted: int, updated: int, deleted: int) -> dict[str, int]:
     return {"rows_i": inserted, "rows_u": updated, "rows_d": deleted}
-
-
-def _one_digest(digests: Sequence[str]) -> str:
-    one = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return f"sha256:{one}"
 
 
 def _named(column: str, length: int) -> str:

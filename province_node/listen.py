@@ -8,7 +8,7 @@ transaction; anything else is ignored with an alarm and an audit record, once pe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from hub.transport import ClientTransport
 from hub.verdict import Verdict, refused
 from province_node.deliver import open_transport
 from province_node.desk import ACTOR
+from province_node.down import DownReceived, receive_down
+from province_node.down_handlers import HANDLERS
 from province_node.exclusive import exchange_step
 from province_node.ledger import moment
 from province_node.news import hear_news
@@ -71,6 +73,7 @@ class Listened:
     receipts: tuple[Accepted, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     alarms: tuple[HubError, ...] = ()
+    down: DownReceived = field(default_factory=DownReceived)
 
 
 @dataclass
@@ -92,10 +95,16 @@ class _Ear:
 
 
 def listen(node: Node, *, at: datetime) -> Listened:
-    """Fetches and judges new receipts. `at`: aware, the time of receipt that signatures are judged by.
+    """Fetches and judges new receipts, the head, and the down streams. `at`: aware, the time of receipt that signatures
+    are judged by.
 
     Raises the retryable errors of transport and store; receipts stored before stay stored.
     """
+    heard = _listen(node, at)
+    return replace(heard, down=receive_down(node, HANDLERS, at=at))
+
+
+def _listen(node: Node, at: datetime) -> Listened:
     with exchange_step(node):
         keyring = open_keyring(node, at=at)
         store = open_store(node.database_url, load_catalog())

@@ -35,6 +35,7 @@ from province_node.exclusive import exchange_step
 from province_node.findings import note_overdue_batches
 from province_node.ledger import Movement
 from province_node.news import hear_news
+from province_node.returned import close_returned
 from province_node.sealing import (
     Plan,
     Random,
@@ -183,6 +184,9 @@ def _seal_and_store(
         ledger.write_key_changes(transaction, settlement)
         overdue = tuned(desk.catalog, desk.node.settings.rules).rules["JS04"]
         note_overdue_batches(transaction, overdue, settlement.run, desk.at)
+        entities = {file.entity for file in changes.files}
+        by = f"change set {changes.number}"
+        close_returned(transaction, desk.catalog, party, entities, by=by, run=settlement.run)
         desk.progress("publish", "加密与签名")
         batches = sign_batches(here.position, plans, encrypted(), terms)
         ledger.write_lineage(transaction, settlement, party, batches)

@@ -96,7 +96,7 @@ def format_condition(field: Field) -> str | None:
     if field.kind == "school_year":
         return (
             f"(regexp_full_match({name}, '(19|20)[0-9]{{2}}-(19|20)[0-9]{{2}}') "
-            f"AND substr({name}, 6, 4)::INTEGER = substr({name}, 1, 4)::INTEGER + 1)"
+            f"AND try_cast(substr({name}, 6, 4) AS INTEGER) = try_cast(substr({name}, 1, 4) AS INTEGER) + 1)"
         )
     return None
 

@@ -94,7 +94,7 @@ class Province:
         return decision
 
     def position(self) -> dict[str, Any]:
-        (row,) = rows(self.ministry, "peer_stream")
+        (row,) = (r for r in rows(self.ministry, "peer_stream") if r["stream"] == "main")
         return dict(row)
 
     def changes(self, entity: str, count: int, op: str = "U", *, ver: int = 2) -> pa.Table:

@@ -41,9 +41,7 @@ def exit_code(done: Round | None, published: Sequence[Published], heard: Sequenc
     """0, or 3: finished, with alarms, rejects or new conflicts (console §7)."""
     alarms = bool(done and done.alarms)
     opened = any(p.quarantined.opened or p.conflicts.opened for p in published)
-    refused = any(
-        r.verdict in (Verdict.REFUSED, Verdict.VOID, Verdict.HELD, Verdict.PARTIAL) for h in heard for r in h.receipts
-    )
+    refused = any(r.verdict not in (Verdict.APPLIED, Verdict.RECEIVED) for h in heard for r in h.receipts)
     ignored = any(h.ignored or h.alarms or h.down.alarms for h in heard)
     return WITH_REJECTS if alarms or opened or refused or ignored else 0
 
@@ -154,9 +152,9 @@ def tell_exchange(
         console.print("回执　　尚无新回执")
     for ignored in (i for h in heard for i in h.ignored):
         console.print(f"! 告警　{ignored.sentence}")
-    for batch in (b for h in heard for b in h.down.batches):
-        what = "部级退回的错误明细，已列入隔离，见 hub issues" if batch.stream == ERRORS else "下行批次"
-        console.print(f"下行　　{batch.batch_id}　{what}　{batch.rows:,} 行")
+    for taken in (b for h in heard for b in h.down.batches):
+        what = "部级退回的错误明细，已列入隔离" if taken.stream == ERRORS else "下行批次"
+        console.print(f"下行　　{taken.batch_id}　{what}　{taken.rows:,} 行")
     for waits in (a for h in heard for a in h.down.alarms):
         console.print(f"! 告警　{waits.sentence}")
     for alarm in (a for h in heard for a in h.alarms):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from hub.batch import wire
@@ -23,10 +22,11 @@ from hub.batch.manifest import FileEntry, Manifest
 from hub.catalog import Catalog, Entity
 from hub.changes import change_schema
 from hub.down.form import ERRORS, plain_table
-from hub.errors import InputError, RefusedError
+from hub.errors import RefusedError
 from hub.store import Transaction
-from hub.store.lane import BLOCK_ROWS, fitted
+from hub.store.lane import fitted
 from hub.store.returned import clear_returned
+from hub.store.rows import file_blocks
 from ministry_node import down
 from ministry_node.desk import Desk
 from quality.settled import RowFault
@@ -78,18 +78,12 @@ def quarantine_id(batch: str) -> str:
 def good_blocks(desk: Desk, entity: Entity, entry: FileEntry, path: Path, returned: Returned) -> Iterator[Any]:
     """The part's rows that stand, block by block; the others go to `returned`."""
     schema, first = change_schema(entity), 1
-    try:
-        with pq.ParquetFile(path) as file:
-            for block in file.iter_batches(batch_size=BLOCK_ROWS, use_threads=False):
-                good, faults = desk.gate.split(entity, fitted(block, schema), first)
-                first += block.num_rows
-                if faults:
-                    returned.add(entry, faults)
-                yield good
-    except (OSError, pa.ArrowInvalid):
-        raise InputError(
-            "E3120", "变更文件读不出来", where=entry.name, step="核对文件摘要；损坏则请发送方重发"
-        ) from None
+    for block in file_blocks(path, entry.name):
+        good, faults = desk.gate.split(entity, fitted(block, schema), first)
+        first += block.num_rows
+        if faults:
+            returned.add(entry, faults)
+        yield good
 
 
 def keep(tx: Transaction, desk: Desk, manifest: Manifest, faults: Sequence[Fault]) -> None:

@@ -44,6 +44,9 @@ class NodeSettings(BaseSettings):
     # Quality rules as this node applies them: thresholds by rule, and `enabled = false` for a rule that does not block
     # (`hub.catalog.tuning` checks names and kinds). In hub.toml: [rules.YZ12] men = 63.
     rules: dict[str, dict[str, bool | int | float | str | list[int | float | str]]] = Field(default_factory=dict)
+    # Signing by a device (protocol 10.3): the adapter's command line, and how long one signature may take.
+    signer_command: tuple[str, ...] = ()
+    signer_seconds: float = Field(default=20.0, gt=0)
     # SFTP.
     sftp_key: str = "keys/ssh"
     sftp_host_keys: tuple[str, ...] = ()

@@ -22,13 +22,13 @@ from hub.registered import codeset_ref, schema_ref
 from hub.settings import Node
 from hub.store import open_store
 from hub.transport import open_server
-from hub.trust.trust_list import Freshness
 from ministry_node.admit import Registered
 from ministry_node.census import order_repairs
 from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.decode import Decoder
 from ministry_node.desk import Alarm, Desk, Progress, Random, china_date, own_folders, require_ministry
 from ministry_node.head import issue_heads, silent
+from ministry_node.trusting import settle_trust, take_incoming
 from ministry_node.turn import Turn
 from ministry_node.verdicts import Bench
 from quality.settled import RowGate
@@ -62,12 +62,15 @@ def run_intake(
     Raises `UsageError` E1005 on a province's node, what `open_keyring` and the store raise, and the error of our own
     side when nothing at all could be decided because of it.
     """
+    require_ministry(node)
+    incoming = take_incoming(node, at=at)
     with open_bench(node, at=at, rng=rng, progress=progress, clock=clock) as bench:
+        trust = settle_trust(bench.desk)
         turns = [Turn(bench, party) for party in bench.desk.parties]
         decisions, failures = _take_turns(bench.desk, turns)
         failures += _orders(bench.desk)
         heads, quiet = issue_heads(bench.desk), silent(bench.desk)
-    alarms = [*_trust_alarms(bench.desk), *heads.alarms, *quiet, *(alarm for turn in turns for alarm in turn.alarms)]
+    alarms = [*incoming, *trust, *heads.alarms, *quiet, *(alarm for turn in turns for alarm in turn.alarms)]
     if failures and not decisions and not alarms:
         raise failures[0][1]
     alarms += [Alarm.of(party, error) for party, error in failures]
@@ -124,15 +127,3 @@ def _orders(desk: Desk) -> list[tuple[str, HubError]]:
         except HubError as failure:
             failures.append((party, failure))
     return failures
-
-
-def _trust_alarms(desk: Desk) -> list[Alarm]:
-    """Protocol 10.1: seven days' grace with an alarm, then everything is held."""
-    words = {
-        Freshness.GRACE: ("E_TRUST_EXPIRED", "信任清单已过期，正在宽限期内", "尽快由部级签发新版信任清单"),
-        Freshness.EXPIRED: ("E_TRUST_EXPIRED", "信任清单已过宽限期，批次一律暂停", "由部级签发新版信任清单后重新运行"),
-    }.get(desk.keyring.trust.freshness(desk.at))
-    if words is None:
-        return []
-    code, what, step = words
-    return [Alarm.of(desk.node.party, HubError(code, what, where="trust-list", step=step))]

@@ -116,7 +116,7 @@ def _next_in_line(
                 paths,
                 folder,
                 catalog=desk.catalog,
-                key=desk.keyring.decryption,
+                key=desk.keyring.opening([entry.keyid for entry in terms.certs]),
                 certs=[entry.cert for entry in terms.certs],
                 decoder=bench.decoder,
             )

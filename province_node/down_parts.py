@@ -86,8 +86,9 @@ def _plain(
         check_cipher_file(got, entry.digest)
         if public:
             return got.rename(got.with_suffix(".plain"))
-        check_recipients(got, [listed.cert for listed in recipient_certs(manifest, keyring.trust, at=at)])
-        key, cert = keyring.decryption
+        certs = recipient_certs(manifest, keyring.trust, at=at)
+        check_recipients(got, [listed.cert for listed in certs])
+        key, cert = keyring.opening([listed.keyid for listed in certs])
         decrypt_file(got, got.with_suffix(".plain"), key, cert, expect=entry.digest)
         return got.with_suffix(".plain")
     finally:

@@ -38,6 +38,7 @@ from province_node.exclusive import exchange_step
 from province_node.ledger import moment
 from province_node.news import hear_news
 from province_node.stream import DIRECTION, STREAM, last_receipt, set_last_receipt, standing
+from province_node.trusting import take_trust
 
 _CAP = PayloadType.RECEIPT.cap
 
@@ -109,12 +110,13 @@ def _listen(node: Node, at: datetime) -> Listened:
         keyring = open_keyring(node, at=at)
         store = open_store(node.database_url, load_catalog())
         try:
-            ear = _Ear(node, store, keyring, at)
             with open_transport(node, keyring) as transport:
+                trust = take_trust(node, store, transport, at=at)
+                ear = _Ear(node, store, open_keyring(node, at=at), at)
                 found = _fetch_new(ear, transport)
             accepted = _judge(ear, found)
             news = hear_news(node, at=at)
-            return Listened(tuple(accepted), tuple(ear.ignored), news.alarms)
+            return Listened(tuple(accepted), tuple(ear.ignored), (*trust, *news.alarms))
         finally:
             store.close()
 

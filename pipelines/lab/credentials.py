@@ -17,10 +17,14 @@ from typing import Final
 from cryptography import x509
 
 from hub import keyring
+from hub.batch.envelope import PayloadType
+from hub.batch.envelope import build as build_envelope
+from hub.batch.envelope import parse as parse_envelope
 from hub.batch.grant import EpochGrant, build_grant
 from hub.batch.layout import ESCROW, EVERYONE, MINISTRY, StreamId, grant_name, trust_list_name
 from hub.down.form import CASE, CODES, ERRORS, stream_of
 from hub.settings import Node
+from hub.trust import amend
 from hub.trust.authority import LabAuthority
 from hub.trust.build import MemberEntry, SignEntry, TrustDraft, build_trust_list
 from hub.trust.keys import (
@@ -119,17 +123,33 @@ def renew_trust(lab: Path, province: Node, ministry: Node, current: TrustList, *
     """
     if current.expires - at > RENEW_BEFORE:
         return None
-    host_keys = current.member(MINISTRY).ssh_host_keys
-    return _issue(lab, province, ministry, version=current.version + 1, host_keys=host_keys, at=at)
+    offline = lab / OFFLINE
+    authority = _authority(offline)
+    name = trust_list_name(current.version)
+    last = parse_envelope((ministry.trust / name).read_bytes(), PayloadType.TRUST_LIST, where=name).payload
+    data = amend.next_version(last, issued=at)
+    number = max(crl.number for crl in current.crls.by_issuer.values()) + 1
+    amend.renew_crls(data, [authority.crl(number, now=at)], current.anchors)
+    payload, trust = amend.finish(data)
+    name = trust_list_name(trust.version)
+    signers = [_root(offline, root).signer for root in ROOTS[:2]]
+    envelope = build_envelope(PayloadType.TRUST_LIST, payload, signers, where=name)
+    for node in (province, ministry):
+        (node.trust / name).write_bytes(envelope)
+    return trust
+
+
+def _authority(offline: Path) -> LabAuthority:
+    return LabAuthority.load(
+        (offline / "ca.key.pem").read_bytes(), (offline / "ca.cert.pem").read_text(encoding="ascii")
+    )
 
 
 def _issue(
     lab: Path, province: Node, ministry: Node, *, version: int, host_keys: Sequence[str], at: datetime
 ) -> TrustList:
     offline = lab / OFFLINE
-    authority = LabAuthority.load(
-        (offline / "ca.key.pem").read_bytes(), (offline / "ca.cert.pem").read_text(encoding="ascii")
-    )
+    authority = _authority(offline)
     roots = [_root(offline, name) for name in ROOTS]
     escrow = _pair(offline, "escrow.key.pem", "escrow.cert.pem")
     signing = {n.party: _pair(n.keys, keyring.SIGN_KEY, keyring.SIGN_CERT) for n in (province, ministry)}

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hub.audit import Event, append
-from hub.batch.layout import trust_list_name
 from hub.catalog import load_catalog
 from hub.keyring import open_keyring
-from hub.settings import Node
 from hub.store import TableDigest, open_store
 from ministry_node.intake import IntakeResult, run_intake
 from pipelines.lab.credentials import Random, renew_trust
-from pipelines.lab.setup import ACTOR, Lab, open_lab, publish_trust
+from pipelines.lab.setup import Lab, open_lab, publish_trust
 from province_node.deliver import Delivered, deliver
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
@@ -116,22 +113,3 @@ def _keep_trust_fresh(lab: Lab, at: datetime) -> None:
     if renewed is None:
         return
     publish_trust(lab.exchange_root, lab.province, renewed)
-    for node in (lab.province, lab.ministry):
-        accepted = open_keyring(node, at=at).trust.version
-        _note_trust(node, accepted, at)
-
-
-def _note_trust(node: Node, version: int, at: datetime) -> None:
-    store = open_store(node.database_url, load_catalog())
-    try:
-        with store.begin() as transaction:
-            append(
-                transaction.connection,
-                Event.TRUST_LIST_ACCEPTED,
-                ts=at,
-                node=node.party,
-                actor=ACTOR,
-                object=trust_list_name(version),
-            )
-    finally:
-        store.close()

@@ -32,6 +32,7 @@ from hub.settings import FILE, Node, open_node, write_settings
 from hub.store import open_store
 from hub.transport import open_server
 from hub.trust.trust_list import TrustList
+from hub.trust_events import note_accepted
 from pipelines.lab.credentials import OFFLINE, Random, create_credentials, first_streams
 
 PROVINCE: Final = "province"
@@ -192,10 +193,11 @@ def _prepare_store(node: Node, catalog: Catalog, trust: TrustList, at: datetime)
             for event, subject in (
                 (Event.DATABASE_UPGRADED, str(store.revision()[1])),
                 (Event.KEY_CREATED, keys.signer.keyid),
-                (Event.TRUST_LIST_ACCEPTED, trust_list_name(trust.version)),
-                (Event.NODE_INITIALISED, node.party),
             ):
                 append(transaction.connection, event, ts=at, node=node.party, actor=ACTOR, object=subject)
+            note_accepted(transaction.connection, trust, node=node.party, actor=ACTOR, at=at)
+            last = Event.NODE_INITIALISED
+            append(transaction.connection, last, ts=at, node=node.party, actor=ACTOR, object=node.party)
     finally:
         store.close()
 

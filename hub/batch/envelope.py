@@ -113,6 +113,26 @@ def build(payload_type: PayloadType, payload: bytes, signers: Sequence[Signer], 
     return data
 
 
+def add_signature(
+    envelope: bytes | None, payload_type: PayloadType, payload: bytes, signer: Signer, *, where: str = ""
+) -> bytes:
+    """The envelope with one signature more; `envelope` None begins one. For keys that never meet (protocol 3.1).
+
+    Raises E_SIG when the envelope carries another payload or a signature of this key already.
+    """
+    made = build(payload_type, payload, [signer], where=where)
+    if envelope is None:
+        return made
+    before = parse(envelope, payload_type, where=where)
+    if before.payload != payload or signer.keyid in {entry.keyid for entry in before.signatures}:
+        raise refused("E_SIG", "信封里是另一份内容，或这把密钥已经签过", where=where)
+    value = strictjson.parse_object(envelope, where=where)
+    value["signatures"] = [*value["signatures"], *strictjson.parse_object(made, where=where)["signatures"]]
+    data = strictjson.emit(value)
+    _check_size(data, payload_type, where)
+    return data
+
+
 def parse(data: bytes, payload_type: PayloadType, *, where: str = "") -> Envelope:
     """Checks 1 to 3 of protocol 4.2; the payload is bytes, not yet believed."""
     _check_size(data, payload_type, where)

@@ -220,10 +220,21 @@ def _conflicts(con: duckdb.DuckDBPyConnection, path: Path, last: int) -> Iterato
     query = (
         f"SELECT {last} + row_number() OVER (ORDER BY entity, clash, digest) AS conflict_no, entity, "
         "left(natural_key, 255) AS natural_key, field, rule, state, left(source, 80) AS source, value, "
-        "left(winner_source, 80) AS winner_source, winner_value, clash, digest, src_rid, rows_named, run_no "
+        "left(winner_source, 80) AS winner_source, winner_value, clash, digest, src_rid, rows_named, run_no, "
+        "pk, subject, school, division, basis "
         "FROM read_parquet(?) ORDER BY conflict_no"
     )
     yield from con.sql(query, params=[str(path)]).to_arrow_reader(BLOCK_ROWS)
+
+
+def lapsed_decisions(settlement: Settlement) -> tuple[int, ...]:
+    """Decisions whose sources no longer say what was decided on, as settling found."""
+    path = settlement.folder / "_lapsed.parquet"
+    if not path.is_file():
+        return ()
+    with _scratch() as con:
+        rows = con.sql("SELECT decision_no FROM read_parquet(?)", params=[str(path)]).fetchall()
+        return tuple(int(row[0]) for row in rows)
 
 
 def write_key_changes(transaction: Transaction, settlement: Settlement) -> int:

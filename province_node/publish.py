@@ -29,6 +29,7 @@ from hub.store.ledger import CHANGE_SET
 from province_node import ledger
 from province_node.census import seal_census, seal_repairs
 from province_node.changeset import Settlement, counted, open_settlement
+from province_node.decisions import follow_settlement
 from province_node.desk import Desk, Progress, open_desk, silent
 from province_node.epoch import CENSUS, SNAPSHOT, due, enter_epochs, reseal_unsent
 from province_node.exclusive import exchange_step
@@ -192,6 +193,8 @@ def _seal_and_store(
         ledger.write_lineage(transaction, settlement, party, batches)
         ledger.write_outbox(transaction, changes.number, batches)
         move(transaction, party, here, after(here.position, batches), hi)
+        desk.progress("publish", "冲突随源更新")
+        follow_settlement(desk, transaction, settlement, batches[0].manifest.batch_id if batches else "")
         done = Published(
             changes.number,
             settlement.run,

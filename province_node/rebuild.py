@@ -3,7 +3,8 @@
 Decides what can be had back: the golden image, tombstones and counters from the provincial store; record numbers that
 a key change kept (ruling 19) by comparing them with what their key would give. Contributions come from the sources:
 the next run reads every table in full, and settling finds again what it had decided, so nothing changes unless a
-source did. Open issues are listed anew by that run.
+source did. Decisions are read from the store by every round; open conflicts are known again, other open issues are
+listed anew by that run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from hub.store import Store, open_store
 from hub.store.finding_tables import FINDING
 from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, QUARANTINE, RUN, TOMBSTONE
 from province_node.state import counter, open_state, set_counter, transaction
+from quality.decisions_effect import forget_beneath
 from quality.expressions import ident, key_text, record_number, text
+from quality.issues import KNOWN_CONFLICT
+
+_BLOCK = 20_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ def rebuild(node: Node, *, today: str, at: datetime, progress: Callable[[str], N
                 rows[entity.name] = _image(con, store, entity, node.party)
                 kept += _aliases(con, entity, node.secret())
             number = _counters(con, store, catalog, node.party)
+            forget_beneath(con, catalog)
+            _known_conflicts(con, store)
             _close_issues(con, store, node, at)
         return Rebuilt(rows, number, kept)
     except BaseException:
@@ -109,10 +116,25 @@ def _counters(con: duckdb.DuckDBPyConnection, store: Store, catalog: Catalog, pa
     return int(number or 0)
 
 
+def _known_conflicts(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """Conflicts that stand are known to the new state, so the next run neither closes nor opens them again."""
+    con.execute(f"CREATE TABLE known_disagreement ({KNOWN_CONFLICT})")
+    names = [part.split()[0] for part in KNOWN_CONFLICT.split(", ")]
+    query = sa.select(*(CONFLICT.c[n] for n in names)).where(CONFLICT.c.closed_run.is_(None))
+    with store.reading() as reader:
+        for rows in reader.connection.execute(query.execution_options(yield_per=_BLOCK)).partitions(_BLOCK):
+            block = pa.table({n: list(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)})
+            con.register("stored", block)
+            con.execute("INSERT INTO known_disagreement SELECT * FROM stored")
+            con.unregister("stored")
+    # Empty texts were stored as NULL.
+    con.execute("UPDATE known_disagreement SET rule = coalesce(rule, ''), clash = coalesce(clash, '')")
+
+
 def _close_issues(con: duckdb.DuckDBPyConnection, store: Store, node: Node, at: datetime) -> None:
     """The next run lists what is wrong anew, under new source rows: what the store listed is closed here."""
     run = counter(con, "run")
     with store.begin() as tx:
-        for table in (QUARANTINE, FINDING, CONFLICT):
+        for table in (QUARANTINE, FINDING):
             tx.connection.execute(sa.update(table).where(table.c.closed_run.is_(None)).values(closed_run=run))
         append(tx.connection, Event.STATE_REBUILT, ts=at, node=node.party, actor="hub", object=f"run {run}")

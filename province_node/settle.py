@@ -24,6 +24,7 @@ from hub.catalog import Catalog, load_catalog
 from hub.catalog.tuning import tuned
 from hub.errors import HubError, UsageError
 from hub.settings import Node
+from province_node.decisions import decisions_in_effect
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.findings import check_volume, late_sources, list_findings
@@ -32,6 +33,7 @@ from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.supplement_store import approved_supplements
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
+from quality.decisions_effect import take_decisions
 from quality.issues import list_issues
 from quality.settle import Settled, settle
 
@@ -99,11 +101,12 @@ def run_round(
     """Extract and settle. The change set lies in `node.changes`; the state is committed. With `plan`, nothing stays."""
     sources = load_sources(node.sources)
     catalog = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
+    decided = decisions_in_effect(node, catalog)
     con = open_state(node, catalog, today=options.today)
     try:
         wanted = options.judge and not options.plan
         with second_judge(sources.site_dictionaries, wanted=wanted) as judge, transaction(con):
-            done = _round(con, node, catalog, sources, options, nonce, progress, judge)
+            done = _round(con, node, catalog, sources, options, nonce, progress, judge, decided)
             if options.plan:
                 raise _Plan(done)
             return done
@@ -123,11 +126,13 @@ def _round(
     nonce: Callable[[], str],
     progress: Progress,
     judge: SecondJudge,
+    decided: Any,
 ) -> Round:
     run = counter(con, "run") + 1
     extracts = _extract(con, node, catalog, sources, options, run, progress)
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
+    take_decisions(con, catalog, decided)
     number = counter(con, "change_set") + 1
     folder = node.changes / f"{number:08d}"
     shutil.rmtree(folder, ignore_errors=True)  # of a round that died before its commit

@@ -9,7 +9,8 @@ from __future__ import annotations
 import duckdb
 
 from hub.catalog import Catalog, Entity, Field, SourceTable
-from quality.expressions import FULL_WIDTH, HALF_WIDTH, ident, text
+from quality.decisions_effect import prior, source_values
+from quality.expressions import FULL_WIDTH, HALF_WIDTH, ident, record_number, text
 from quality.keys import natural_key
 from quality.survivorship import Round
 
@@ -19,11 +20,13 @@ COLUMNS = (
     "entity VARCHAR, natural_key VARCHAR, field VARCHAR, rule VARCHAR, state VARCHAR, source VARCHAR, value VARCHAR, "
     "winner_source VARCHAR, winner_value VARCHAR, clash VARCHAR, _ext INTEGER, _line BIGINT, rows_named BIGINT"
 )
+PLACE = "pk VARCHAR, school VARCHAR, division VARCHAR, basis VARCHAR"
+_NOWHERE = ", NULL, NULL, NULL, NULL"
 
 
 def begin_conflicts(con: duckdb.DuckDBPyConnection) -> None:
     """Empties the table of disagreements of this round."""
-    con.execute(f"CREATE OR REPLACE TEMP TABLE disagreement ({COLUMNS})")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE disagreement ({COLUMNS}, {PLACE})")
 
 
 def losing_values(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity, table: SourceTable) -> None:
@@ -38,7 +41,7 @@ def losing_values(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity,
     if not shared:
         return
     match = " AND ".join(f"l.{ident(k)} = k.{ident(k)}" for k in entity.key)
-    invalid = "list_transform(coalesce(k._bad, []), lambda x: split_part(x, ':', 2))"
+    invalid = "list_transform(coalesce(k._judged, []), lambda x: split_part(x, ':', 2))"
     pairs = ", ".join(
         f"CASE WHEN (k.{ident(f.name)} <> l.{ident(f.name)} OR k.{ident(f.name)} IS NULL AND l.{ident(f.name)} IS NOT NULL "
         f"AND list_contains({invalid}, {text(f.name)})) AND NOT list_contains("
@@ -49,9 +52,9 @@ def losing_values(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity,
     )
     con.execute(
         f"INSERT INTO disagreement SELECT {text(entity.name)}, nk, p.f, '', CASE WHEN p.bad THEN {text(WAITING)} ELSE "
-        f"{text(DECIDED)} END, 'L', p.other, {text(table.system)}, p.own, '', _ext, _line, 1 FROM ("
+        f"{text(DECIDED)} END, 'L', p.other, {text(table.system)}, p.own, '', _ext, _line, 1{_NOWHERE} FROM ("
         f"SELECT {natural_key(entity, 'k.')} AS nk, l._ext, l._line, unnest(list_filter([{pairs}], lambda x: x IS NOT NULL)) AS p, "
-        f"k._bad IS NOT NULL AS refused FROM k_{entity.name} k JOIN m_{entity.name} l ON {match} "
+        f"k._judged IS NOT NULL AS refused FROM k_{entity.name} k JOIN m_{entity.name} l ON {match} "
         "WHERE k._state <> '0' AND k._approval NOT IN ('1', '3')) WHERE p.bad OR NOT refused"
     )
 
@@ -61,17 +64,24 @@ def _ask(round_: Round, entity: Entity, field: Field) -> bool:
 
 
 def invalid_against_prior(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:
-    """The authority sent an invalid value where a valid one stands from before: a person is asked (ruling 21)."""
+    """The authority sent an invalid value where a valid one stands from before: a person is asked (ruling 21).
+
+    A school's own fill is no value from before: `losing_values` names it, for as long as the school says so.
+    """
     match = " AND ".join(f"g.{ident(k)} = k.{ident(k)}" for k in entity.key)
     fields = [f for f in entity.fields if f.name in table.column_names and f.name not in entity.key]
     own = " ".join(f"WHEN {text(f.name)} THEN k.{ident(f.name)}::VARCHAR" for f in fields)
-    prior = " ".join(f"WHEN {text(f.name)} THEN g.{ident(f.name)}::VARCHAR" for f in fields)
+    at = {name: index for index, name in enumerate(entity.columns, start=1)}
+    kept = " ".join(
+        f"WHEN {text(f.name)} THEN CASE WHEN substr(g.prov, {at[f.name]}, 1) <> 'L' THEN g.{ident(f.name)}::VARCHAR END"
+        for f in fields
+    )
     con.execute(
         f"INSERT INTO disagreement SELECT {text(entity.name)}, nk, f, rule, {text(WAITING)}, {text(table.system)}, own, 'P', prior, '', "
-        f"_ext, _line, 1 FROM (SELECT nk, f, rule, _ext, _line, CASE f {own} END AS own, CASE f {prior} END AS prior FROM ("
+        f"_ext, _line, 1{_NOWHERE} FROM (SELECT nk, f, rule, _ext, _line, CASE f {own} END AS own, CASE f {kept} END AS prior FROM ("
         f"SELECT k.*, {natural_key(entity, 'k.')} AS nk, split_part(h, ':', 2) AS f, split_part(h, ':', 1) AS rule "
-        f"FROM (SELECT k.*, unnest(k._bad) AS h FROM k_{entity.name} k WHERE k._bad IS NOT NULL) k) k "
-        f"JOIN g_{entity.name} g ON {match}) WHERE prior IS NOT NULL AND rule IN ('YX05', 'YX14', 'YX18')"
+        f"FROM (SELECT k.*, unnest(k._judged) AS h FROM k_{entity.name} k WHERE k._judged IS NOT NULL) k) k "
+        f"JOIN {prior(con, entity)} g ON {match}) WHERE prior IS NOT NULL AND rule IN ('YX05', 'YX14', 'YX18')"
     )
 
 
@@ -79,7 +89,8 @@ def clashes(con: duckdb.DuckDBPyConnection) -> None:
     """One conflict per clash names its rows together (ruling 3): the rows share `clash`."""
     con.execute(
         f"INSERT INTO disagreement SELECT entity, natural_key, field, rule, {text(WAITING)}, source, NULL, NULL, NULL, "
-        "substr(sha256(clash), 1, 16), _ext, _line, count(*) OVER (PARTITION BY clash) FROM clash"
+        "substr(sha256(clash), 1, 16), _ext, _line, count(*) OVER (PARTITION BY clash)"
+        f"{_NOWHERE} FROM clash"
     )
 
 
@@ -95,7 +106,7 @@ def copied_names(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         )
         con.execute(
             f"INSERT INTO disagreement SELECT 'xx', s.XXDM, 'XXMC', '', {text(DECIDED)}, {text(table.system)}, c.name, 'S3', "
-            "s.XXMC, '', min(c._ext), min(c._line), sum(c.n) FROM "
+            f"s.XXMC, '', min(c._ext), min(c._line), sum(c.n){_NOWHERE} FROM "
             f"(SELECT XXDM, {name} AS name, n, _ext, _line FROM ({copies})) c JOIN alive_xx_name s ON s.XXDM = c.XXDM "
             "WHERE c.name <> s.XXMC AND c.name <> '' GROUP BY s.XXDM, s.XXMC, c.name"
         )
@@ -104,6 +115,44 @@ def copied_names(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
 def unconfirmed_codes(con: duckdb.DuckDBPyConnection) -> None:
     """Old/new school codes not yet confirmed: not applied, a person is asked (ruling 18)."""
     con.execute(
-        f"INSERT INTO disagreement SELECT 'xx', new, 'JXXDM', '', {text(WAITING)}, 'S1', old, NULL, NULL, '', _ext, _line, 1 "
-        "FROM crosswalk WHERE NOT confirmed"
+        f"INSERT INTO disagreement SELECT 'xx', new, 'JXXDM', '', {text(WAITING)}, 'S1', old, NULL, NULL, '', _ext, _line, 1"
+        f"{_NOWHERE} FROM crosswalk WHERE NOT confirmed"
+    )
+
+
+def place(con: duckdb.DuckDBPyConnection, round_: Round) -> None:
+    """Record number, school, its division and the digest of the source values, for every disagreement of the round.
+
+    A conflict is one field of one record; who may see it follows its school, and a decision on it holds as long as the
+    source values are those decided on (console 1, 3).
+    """
+    pairs = con.execute("SELECT DISTINCT entity, CASE WHEN clash = '' THEN field END FROM disagreement").fetchall()
+    for name, field in pairs:
+        entity = round_.catalog.entities[name]
+        mine = f"entity = {text(name)} AND " + (f"clash = '' AND field = {text(field)}" if field else "clash <> ''")
+        found = source_values(con, entity, field, f"SELECT natural_key AS nk FROM disagreement WHERE {mine}")
+        number = record_number(round_.secret, name, "f.kt")
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE placed AS SELECT f.nk, f.school, f.basis, coalesce(a.pk, f.number) AS pk FROM "
+            f"(SELECT f.*, {number} AS number FROM ({found}) f) f "
+            f"LEFT JOIN key_alias a ON a.entity = {text(name)} AND a.key_pk = f.number"
+        )
+        con.execute(
+            f"UPDATE disagreement d SET pk = p.pk, school = p.school, basis = {'p.basis' if field else 'NULL'} "
+            f"FROM placed p WHERE p.nk = d.natural_key AND {mine.replace('entity', 'd.entity', 1)}"
+        )
+    _place_in_schools(con)
+
+
+def _place_in_schools(con: duckdb.DuckDBPyConnection) -> None:
+    """Records that carry no school lie in their student's; a school lies in the division its platform names."""
+    con.execute(
+        "UPDATE disagreement d SET school = s.XXDM FROM (SELECT coalesce(a.new, c.GRBSM) AS GRBSM, min(c.XXDM) AS XXDM "
+        "FROM c_xs c LEFT JOIN student_alias a ON a.old = c.GRBSM WHERE coalesce(a.new, c.GRBSM) IN (SELECT "
+        "split_part(natural_key, '|', 1) FROM disagreement WHERE school IS NULL AND starts_with(entity, 'xs')) GROUP BY 1) s "
+        "WHERE d.school IS NULL AND starts_with(d.entity, 'xs') AND s.GRBSM = split_part(d.natural_key, '|', 1)"
+    )
+    con.execute(
+        "UPDATE disagreement d SET division = x.XZQHM FROM (SELECT XXDM, min(XZQHM) AS XZQHM FROM c_xx WHERE _state <> '0' "
+        "GROUP BY 1) x WHERE x.XXDM = d.school"
     )

@@ -159,12 +159,12 @@ def _sources(rows: Iterable[Mapping[str, Any]]) -> tuple[Source, ...]:
 def _write(tx: Transaction, acting: Acting, row: Mapping[str, Any], step: Step, stamp: int) -> None:
     number, before, after, move = step.before.number, step.before, step.after, step.move
     values: dict[str, Any] = {
-        "stamp": stamp, "events": int(row["events"]) + 1, "version": after.version, "round_no": after.round_no,
+        "events": int(row["events"]) + 1, "version": after.version, "round_no": after.round_no,
         "assignee": after.assignee, "due": after.due,
     }  # fmt: skip
     if move.action not in SILENT:
         values |= {
-            "state": str(after.state), "cause": str(after.cause), "proposer": after.proposer, "reviewer": after.reviewer,
+            "stamp": stamp, "state": str(after.state), "cause": str(after.cause), "proposer": after.proposer, "reviewer": after.reviewer,
             "state_before": str(after.state_before) if after.state_before else None, "until": after.until,
             "effect": "1" if after.effect else "0", "op_no": acting.op_no or None, "changed_at": acting.ts,
             **_proposal(after),

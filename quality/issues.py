@@ -17,6 +17,12 @@ from hub.catalog import Catalog
 from quality.expressions import ident, text, texts
 from quality.keys import natural_key, school
 
+# Columns of `known_disagreement`, in the order `open_and_close` selects them.
+KNOWN_CONFLICT = (
+    "entity VARCHAR, natural_key VARCHAR, field VARCHAR, rule VARCHAR, state VARCHAR, source VARCHAR, value VARCHAR, "
+    "winner_source VARCHAR, winner_value VARCHAR, pk VARCHAR, school VARCHAR, division VARCHAR, basis VARCHAR, "
+    "subject VARCHAR, clash VARCHAR, src_rid VARCHAR, rows_named BIGINT, digest VARCHAR, run_no INTEGER"
+)
 SOURCES = "CASE _src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE _src END"
 
 
@@ -58,6 +64,8 @@ def list_issues(con: duckdb.DuckDBPyConnection, catalog: Catalog, folder: Path, 
         note_looked_at(con, catalog)
     open_and_close(con, folder, whole=whole, run=run)
     write_key_changes(con, folder)
+    lapsed = text(str(folder / "_lapsed.parquet"))
+    con.execute(f"COPY (SELECT decision_no FROM ruling WHERE NOT holds) TO {lapsed} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def open_and_close(con: duckdb.DuckDBPyConnection, folder: Path, *, whole: bool, run: int) -> None:
@@ -71,9 +79,12 @@ def open_and_close(con: duckdb.DuckDBPyConnection, folder: Path, *, whole: bool,
     _step(
         con, folder, "disagreement",
         "entity, natural_key, field, rule, max(state) AS state, source, value, max(winner_source) AS winner_source, "
-        "max(winner_value) AS winner_value, clash, CASE WHEN source = 'L' THEN 'L' ELSE '' END || max(_ext) || ':' || max(_line) "
+        "max(winner_value) AS winner_value, max(pk) AS pk, max(school) AS school, max(division) AS division, max(basis) AS basis, "
+        "CASE WHEN clash <> '' THEN clash ELSE substr(sha256(entity || chr(31) || coalesce(max(pk), natural_key) || chr(31) || field), "
+        "1, 24) END AS subject, clash, CASE WHEN source = 'L' THEN 'L' ELSE '' END || max(_ext) || ':' || max(_line) "
         "AS src_rid, max(rows_named) AS rows_named",
-        "entity, natural_key, field, rule, source, coalesce(value, ''), clash", "GROUP BY entity, natural_key, field, rule, source, value, clash", whole, run,
+        "entity, natural_key, field, rule, state, source, coalesce(value, ''), clash, winner_source, "
+        "coalesce(winner_value, ''), coalesce(basis, '')", "GROUP BY entity, natural_key, field, rule, source, value, clash", whole, run,
     )  # fmt: skip
 
 

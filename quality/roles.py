@@ -67,6 +67,10 @@ class Operator:
     person: str
     grants: tuple[Grant, ...] = ()
 
+    def __post_init__(self) -> None:
+        """One spelling from here on, so that SQL compares people as `same_person` does."""
+        object.__setattr__(self, "person", person_id(self.person))
+
     def may(self, verb: str) -> bool:
         """True when one of the roles carries the verb."""
         if verb not in verbs():

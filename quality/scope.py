@@ -11,6 +11,7 @@ from __future__ import annotations
 import duckdb
 
 from hub.catalog import Catalog, Entity, Parent
+from quality.decisions_effect import pardoned
 from quality.expressions import ident
 from quality.matching import STUDENT, STUDENT_LOCAL
 
@@ -30,6 +31,7 @@ def make_view(con: duckdb.DuckDBPyConnection, entity: Entity, *, whole: bool, al
     if not whole:
         keys = ", ".join(ident(k) for k in scope_key(entity))
         base = f"SELECT * FROM ({base}) SEMI JOIN scope_{entity.name} USING ({keys})"
+    base = pardoned(con, entity, base)
     # Many statements look at it: the few rows of an increment are fetched once, the stock is never copied.
     kind = "VIEW" if whole else "TABLE"
     con.execute(f"CREATE OR REPLACE TEMP {kind} k_{entity.name} AS {base}")

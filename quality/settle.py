@@ -15,7 +15,7 @@ import duckdb
 from hub.catalog import Catalog, Entity
 from hub.changes import ChangeFile, ChangeSet, Counts
 from hub.errors import HubError
-from quality import conflicts, cross, gate, outcome, scope, soft_scope
+from quality import conflicts, cross, decisions_effect, gate, outcome, scope, soft_scope
 from quality.changed import scalar
 from quality.derive import derive_rows, derive_totals
 from quality.expressions import ident, key_text, record_number, text
@@ -90,6 +90,7 @@ def settle(
     )
     conflicts.copied_names(con, catalog)
     conflicts.unconfirmed_codes(con)
+    conflicts.place(con, round_)
     return _conclude(con, round_, number, lo, folder, nonce, key_changes, progress)
 
 
@@ -110,6 +111,7 @@ def _prepare_keys(con: duckdb.DuckDBPyConnection, round_: Round) -> int:
         for name in STUDENT:
             _alias_records(con, round_, round_.catalog.entities[name])
     match_locals(con, round_.catalog)
+    decisions_effect.weigh(con, round_.catalog)
     return found
 
 
@@ -146,7 +148,9 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     if entity.name in round_.has_local:
         gate.refuse_local(con, entity, table)
     settle_entity(con, round_, entity)
+    decisions_effect.honour(con, entity)
     derive_rows(con, entity)
+    decisions_effect.honour(con, entity, derived=True)
     gate.complete(con, round_, entity, table)
     _cross_rules(con, round_, entity)
     gate.hold_orphans(con, catalog, entity)

@@ -14,6 +14,7 @@ import duckdb
 
 from hub.catalog import Catalog, Entity, Field, SourceTable
 from quality.contributions import sql_type
+from quality.decisions_effect import prior
 from quality.expressions import ident, key_text, record_number, text
 from quality.keys import NEVER_FOUNDED_BY_SCHOOLS
 
@@ -48,7 +49,7 @@ def settle_entity(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity)
     if local:
         joins += f" LEFT JOIN m_{entity.name} l ON " + " AND ".join(f"l.{ident(k)} = b.{ident(k)}" for k in entity.key)
     if round_.has_golden:
-        joins += f" LEFT JOIN g_{entity.name} g ON g.pk = b.pk"
+        joins += f" LEFT JOIN {prior(con, entity)} g ON g.pk = b.pk"
     values, letters = [], []
     for index, field in enumerate(entity.fields, start=1):
         value, mark = _field(round_, entity, field, index, letter, local)

@@ -77,6 +77,11 @@ def _stamp(ts: datetime) -> str:
     return ts.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def next_number(connection: sa.Connection) -> int:
+    """The number the next record will have; the chain is held until the transaction ends, so that it will."""
+    return _head(connection, lock=True)[0] + 1
+
+
 def verify(connection: sa.Connection) -> int | None:
     """Number of the first record that is missing, altered or cut off; None when the chain holds."""
     expected, previous = 1, FIRST_DIGEST

@@ -150,6 +150,11 @@ class Transaction(Reader):
             do(f"DELETE FROM {shadow} WHERE {mine}")
             self._dialect.analyse(self.connection, golden.name)
 
+    def analyse(self, table: str) -> None:
+        """Statistics of a table just filled, for a planner that needs them."""
+        with translated(self._where):
+            self._dialect.analyse(self.connection, table)
+
     def _clear(self, target: sa.Table, rows: Any) -> None:
         keys = [c.name for c in target.primary_key.columns]
         stage = sa.Table(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from connectors.sample.run import generate
 from hub.catalog import Catalog, load_catalog
 from hub.store import Store, open_store
+from pipelines.lab.setup import Lab
+from province_node.publish import publish_pending
+from province_node.settle import Options, run_round
+from tests.decisions.labs import Province, province_of
+from tests.round.labs import AT, TODAY, new_lab
 from tests.servers import PostgresServer
 
 BACKENDS = ("sqlite", "postgresql")
@@ -30,3 +37,26 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, catalog: Catalog) -> I
     made.upgrade()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("decision-sources") / "day1"
+    generate(folder, province="13", students=3000, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, sources: Path) -> Lab:
+    """Settled and published once for all tests here."""
+    lab = new_lab(tmp_path_factory.mktemp("decision-lab") / "lab", sources)
+    run_round(lab.province, Options(today=TODAY, judge=False), nonce=lambda: os.urandom(32).hex())
+    publish_pending(lab.province, at=AT, rng=os.urandom)
+    return lab
+
+
+@pytest.fixture
+def province(template: Lab, sources: Path, tmp_path: Path) -> Iterator[Province]:
+    made = province_of(template, sources, tmp_path)
+    yield made
+    made.store.close()

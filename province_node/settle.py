@@ -101,12 +101,13 @@ def run_round(
     """Extract and settle. The change set lies in `node.changes`; the state is committed. With `plan`, nothing stays."""
     sources = load_sources(node.sources)
     catalog = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
-    decided = decisions_in_effect(node, catalog)
     con = open_state(node, catalog, today=options.today)
     try:
-        wanted = options.judge and not options.plan
-        with second_judge(sources.site_dictionaries, wanted=wanted) as judge, transaction(con):
-            done = _round(con, node, catalog, sources, options, nonce, progress, judge, decided)
+        with (
+            second_judge(sources.site_dictionaries, wanted=options.judge and not options.plan) as judge,
+            transaction(con),
+        ):
+            done = _round(con, node, catalog, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)
             return done
@@ -126,13 +127,12 @@ def _round(
     nonce: Callable[[], str],
     progress: Progress,
     judge: SecondJudge,
-    decided: Any,
 ) -> Round:
     run = counter(con, "run") + 1
     extracts = _extract(con, node, catalog, sources, options, run, progress)
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
-    take_decisions(con, catalog, decided)
+    take_decisions(con, catalog, decisions_in_effect(node, catalog))
     number = counter(con, "change_set") + 1
     folder = node.changes / f"{number:08d}"
     shutil.rmtree(folder, ignore_errors=True)  # of a round that died before its commit

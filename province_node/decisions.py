@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -20,7 +21,7 @@ from province_node.changeset import Settlement
 from province_node.desk import Desk
 from province_node.ledger import lapsed_decisions
 from quality.decisions import State
-from quality.decisions_effect import COLUMNS
+from quality.decisions_effect import COLUMNS, take_decisions
 from quality.decisions_follow import HUB, Followed, Pulled, follow_round
 from quality.decisions_store import Acting
 
@@ -53,6 +54,11 @@ def decisions_in_effect(node: Node, catalog: Catalog) -> Any:
     finally:
         store.close()
     return pa.Table.from_batches(blocks, _EMPTY)
+
+
+def take_in_effect(con: duckdb.DuckDBPyConnection, node: Node, catalog: Catalog) -> int:
+    """What people approved enters the settling state; returns how many decisions came, went or changed."""
+    return take_decisions(con, catalog, decisions_in_effect(node, catalog))
 
 
 def follow_settlement(desk: Desk, transaction: Transaction, settlement: Settlement, batch: str) -> Followed:

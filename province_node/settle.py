@@ -24,7 +24,7 @@ from hub.catalog import Catalog, load_catalog
 from hub.catalog.tuning import tuned
 from hub.errors import HubError, UsageError
 from hub.settings import Node
-from province_node.decisions import decisions_in_effect
+from province_node.decisions import take_in_effect
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.findings import check_volume, late_sources, list_findings
@@ -33,7 +33,6 @@ from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.supplement_store import approved_supplements
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
-from quality.decisions_effect import take_decisions
 from quality.issues import list_issues
 from quality.settle import Settled, settle
 
@@ -103,10 +102,8 @@ def run_round(
     catalog = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
     con = open_state(node, catalog, today=options.today)
     try:
-        with (
-            second_judge(sources.site_dictionaries, wanted=options.judge and not options.plan) as judge,
-            transaction(con),
-        ):
+        wanted = options.judge and not options.plan
+        with second_judge(sources.site_dictionaries, wanted=wanted) as judge, transaction(con):
             done = _round(con, node, catalog, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)
@@ -132,7 +129,6 @@ def _round(
     extracts = _extract(con, node, catalog, sources, options, run, progress)
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
-    take_decisions(con, catalog, decisions_in_effect(node, catalog))
     number = counter(con, "change_set") + 1
     folder = node.changes / f"{number:08d}"
     shutil.rmtree(folder, ignore_errors=True)  # of a round that died before its commit
@@ -192,6 +188,7 @@ def _take(
     last = counter(con, "extract") + len(extracts.taken)
     progress("settle", "规范化")
     begin_round(con, catalog)
+    take_in_effect(con, node, catalog)
     read = tuple(_ingest(con, catalog, e) for e in extracts.taken)
     folder = node.extracts / f"{run:06d}"
     local = ingest_supplements(con, catalog, supplements, folder, first_number=last + 1, reviewed=options.review)

@@ -251,6 +251,13 @@ def _apply(tx: Transaction, pulled: Pulled, stamp: int, ts: str) -> None:
         ),
         given,
     )
+    _move(tx, given)
+    _step(tx, given)
+
+
+def _move(tx: Transaction, given: dict[str, Any]) -> None:
+    """What the sources say now, under a new version."""
+    run = tx.connection.execute
     told = "s.decision_no IS NOT NULL OR decision.kind IS NOT NULL"
     run(
         sa.text(
@@ -274,10 +281,14 @@ def _apply(tx: Transaction, pulled: Pulled, stamp: int, ts: str) -> None:
         ),
         given,
     )
+
+
+def _step(tx: Transaction, given: dict[str, Any]) -> None:
+    """The rows of `step_conflict` take their new state; what was decided lives on in the history."""
     kept = ("kind", "chosen_source", "chosen_value", "proposer", "reviewer", "reason", "note", "op_no")
     cleared = ", ".join(f"{c} = CASE WHEN s.clears = 1 THEN NULL ELSE {c} END" for c in kept)
     over = "s.clears = 1 OR decision.state = '暂缓'"
-    run(
+    tx.connection.execute(
         sa.text(
             f"UPDATE decision SET state = s.to_state, cause = s.cause, {cleared}, "
             "effect = CASE WHEN s.clears = 1 THEN '0' ELSE effect END, "

@@ -11,7 +11,7 @@ a device and `keys/` only holds its certificate.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -34,7 +34,7 @@ from hub.trust.keys import (
     load_private_key,
 )
 from hub.trust.trust_list import TrustList
-from hub.trust_folder import ACCEPTED, PINS, open_trust, read
+from hub.trust_folder import ACCEPTED, PINS, list_at, open_trust, read
 
 __all__ = ["ACCEPTED", "ENC_CERT", "ENC_KEY", "PINS", "SIGN_CERT", "SIGN_KEY", "Keyring", "open_keyring", "open_trust"]
 
@@ -56,10 +56,17 @@ class Keyring:
     trust: TrustList = field(repr=False)
     grants: Mapping[StreamId, EpochGrant]
     others: tuple[Decryption, ...] = field(repr=False, default=())
+    folder: Path | None = field(repr=False, default=None)
 
     def grant(self, stream_id: StreamId) -> EpochGrant | None:
         """The verified grant that opened this epoch, None when the node holds none."""
         return self.grants.get(stream_id)
+
+    def trust_of(self, version: int) -> TrustList:
+        """The list of that version with the CRLs known now: what evidence is judged under (protocol 10.7)."""
+        if self.folder is None or not 0 < version < self.trust.version:
+            return self.trust
+        return replace(list_at(self.folder, version), crls=self.trust.crls)
 
     def opening(self, keyids: Collection[str]) -> Decryption:
         """The pair that opens what was encrypted to one of these keys; the one in use when none of them is ours."""
@@ -77,7 +84,7 @@ def open_keyring(node: Node, *, at: datetime) -> Keyring:
     trust = open_trust(node.trust, at=at)
     current = _pair(node.keys, ENC_KEY, ENC_CERT)
     grants = MappingProxyType(_grants(node.trust, trust, at))
-    return Keyring(signer, current, trust, grants, tuple(_others(node.keys)))
+    return Keyring(signer, current, trust, grants, tuple(_others(node.keys)), node.trust)
 
 
 def open_signer(node: Node) -> Signer:

@@ -113,7 +113,7 @@ def build(payload_type: PayloadType, payload: bytes, signers: Sequence[Signer], 
     return data
 
 
-def add_signature(
+def countersign(
     envelope: bytes | None, payload_type: PayloadType, payload: bytes, signer: Signer, *, where: str = ""
 ) -> bytes:
     """The envelope with one signature more; `envelope` None begins one. For keys that never meet (protocol 3.1).

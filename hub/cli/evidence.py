@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hub.batch import strictjson
 from hub.batch.admission import open_manifest
 from hub.batch.cipher import check_cipher_file
 from hub.batch.envelope import PayloadType, parse
@@ -22,7 +23,7 @@ from hub.batch.layout import manifest_name, parse_batch_id, receipt_name
 from hub.batch.manifest import Manifest, read_manifest
 from hub.batch.outbox import BatchState
 from hub.batch.receipt import open_receipt
-from hub.errors import HubError, UsageError
+from hub.errors import HubError, RefusedError, UsageError
 from hub.keyring import Keyring
 from hub.settings import Node
 from hub.store import Reader
@@ -129,13 +130,27 @@ def verify_batch(kept: Kept, keyring: Keyring, *, files: bool = True) -> list[Ch
     return checks
 
 
+def _version(rows: Sequence[Row]) -> int:
+    """Version of the trust list the newest of these receipts says it was judged under (protocol 10.7); 0 without one."""
+    body = bytes(rows[-1]["body"] or b"") if rows else b""
+    try:
+        value = strictjson.parse_object(body)
+        if "payloadType" in value:
+            value = strictjson.parse_object(parse(body, PayloadType.RECEIPT).payload)
+    except RefusedError:
+        return 0  # the receipt's own check says what is wrong with it
+    version = value.get("trust_version")
+    return version if isinstance(version, int) else 0
+
+
 def _verify_manifest(kept: Kept, keyring: Keyring) -> tuple[Manifest | None, list[Check]]:
     name = manifest_name(kept.batch_id)
     if not kept.envelope:
         return None, [Check("清单签名", False, f"本节点没有保存 {name}")]
     sender = parse_batch_id(kept.batch_id)[0].sender
+    trust = keyring.trust_of(_version(kept.receipts))
     try:
-        found = open_manifest(kept.envelope, name, uploader=sender, trust=keyring.trust, at=_at(kept))
+        found = open_manifest(kept.envelope, name, uploader=sender, trust=trust, at=_at(kept))
     except HubError as error:
         return None, [Check("清单签名", False, error.sentence())]
     signer = f"{found.signer.party} 的密钥 {found.signer.keyid[:19]}…"
@@ -185,7 +200,7 @@ def _verify_receipt(kept: Kept, manifest: Manifest, row: Row, keyring: Keyring) 
     if envelope is None:
         return Check(title, False, f"没有保存 {name}")
     try:
-        receipt, signer = open_receipt(envelope, name, trust=keyring.trust, at=_decided(row, kept))
+        receipt, signer = open_receipt(envelope, name, trust=keyring.trust_of(_version([row])), at=_decided(row, kept))
     except HubError as error:
         return Check(title, False, error.sentence())
     if receipt.digest != row["digest"]:

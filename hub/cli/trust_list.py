@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from hub import node_keys
-from hub.batch.envelope import PayloadType, add_signature, parse
+from hub.batch.envelope import PayloadType, countersign, parse
 from hub.batch.layout import trust_list_name
 from hub.cli.output import emit
 from hub.cli.persons import By, Second, two_persons
@@ -114,7 +114,7 @@ def sign(
     signer = DevelopmentFileSigner.load(read(key.parent, key.name), pem, where=key.name)
     target = payload.with_name(trust_list_name(trust.version))
     before = read(target.parent, target.name) if target.exists() else None
-    envelope = add_signature(before, PayloadType.TRUST_LIST, content, signer, where=target.name)
+    envelope = countersign(before, PayloadType.TRUST_LIST, content, signer, where=target.name)
     write_durably([envelope], target, MAX_BYTES, mode=0o644)
     count = len(parse(envelope, PayloadType.TRUST_LIST).signatures)
     words = (

@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
 export PYTHONUTF8 := 1
 
-.PHONY: demo test test-protocol check serve bench clean lock help
+.PHONY: demo test test-protocol fuzz check serve bench clean lock help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -27,6 +27,9 @@ test: $(STAMP) ## sets up servers where missing and runs every test
 test-protocol: $(STAMP) ## the acceptance table of the exchange, row by row: attack, expected, outcome
 	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql
 	@HUB_EVERY_ROW=1 $(PY) -m pytest -n 2 --dist loadfile tests/acceptance
+
+fuzz: $(STAMP) ## spoiled bytes into every reader for ten minutes; findings are kept in .fuzz
+	@$(PY) -m tests.fuzz $(FUZZ)
 
 check: $(STAMP) ## lint, format, types, import contracts, documents in step
 	@$(VENV)/bin/ruff check .
@@ -47,4 +50,4 @@ lock: ## resolves requirements.lock anew; needs uv
 	  --no-annotate --no-strip-extras --generate-hashes -o requirements.lock
 
 clean: ## removes what these commands made
-	rm -rf $(VENV) .demo .serve .bench build *.egg-info
+	rm -rf $(VENV) .demo .serve .bench .fuzz build *.egg-info

@@ -30,7 +30,7 @@ from hub.trust.trust_list import TrustList, parse_trust_list
 from hub.trust.update import MAX_STEPS, accept_first, accept_next
 from hub.verdict import refused
 
-PINS, ACCEPTED, CRLS = "roots.json", "accepted.json", "crls.json"
+PINS, ACCEPTED, CRLS, GRANTS = "roots.json", "accepted.json", "crls.json", "grants.json"
 # Longest envelope of a trust list or grant (protocol 3.1), and of a revocation list.
 MAX_BYTES: Final = 512 * 1024
 MAX_CRL: Final = 4 << 20
@@ -103,6 +103,22 @@ def list_at(folder: Path, version: int) -> TrustList:
     """A version that is in the folder and was accepted before (protocol 10.7: evidence under the recorded version)."""
     name = trust_list_name(version)
     return parse_trust_list(parse(read(folder, name), PayloadType.TRUST_LIST, where=name).payload)
+
+
+def accepted_grants(folder: Path) -> dict[str, str]:
+    """Name and payload digest of every epoch grant that was verified before."""
+    if not (folder / GRANTS).is_file():
+        return {}
+    data = _json(folder, GRANTS)
+    if not isinstance(data, dict) or not all(isinstance(digest, str) for digest in data.values()):
+        raise unreadable(f"{folder.name}/{GRANTS}")
+    return data
+
+
+def keep_grants(folder: Path, digests: Mapping[str, str]) -> None:
+    """Remembers verified grants."""
+    body = json.dumps(dict(sorted(digests.items())), indent=1).encode()
+    write_durably([body], folder / GRANTS, MAX_BYTES)
 
 
 def read(folder: Path, name: str, limit: int = MAX_BYTES) -> bytes:

@@ -8,6 +8,7 @@ is stored stays unchanged.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ import pyarrow.compute as pc
 
 from hub.errors import UsageError
 
-_FORMULA = tuple(b"=+-@\t\r")
+_FORMULA = tuple(b"=+-@\t\r'")
+_RUN = re.compile(r"'+[=+\-@\t\r]")
 _QUOTED = np.zeros(256, dtype=bool)
 _QUOTED[list(b',"\n\r')] = True
 
@@ -95,10 +97,15 @@ def _cell(column: Any) -> Any:
 
 
 def _defused(column: Any, content: Any, bounds: Any) -> Any:
-    """`'` before what would be run as a formula."""
+    """`'` before what would be run as a formula, and before what looks as if it had the mark already."""
     filled = bounds[1:] > bounds[:-1]
     first = content[bounds[:-1][filled]]
     if not np.isin(first, _FORMULA).any():
         return column
     marked = pc.binary_join_element_wise("'", column, pa.scalar("", pa.string()))
-    return pc.if_else(pc.match_substring_regex(column, r"^[=+\-@\t\r]"), marked, column)
+    return pc.if_else(pc.match_substring_regex(column, r"^'*[=+\-@\t\r]"), marked, column)
+
+
+def unmarked(text: str) -> str:
+    """The value a cell of our CSV stands for: without the mark against formulas (protocol 11.3)."""
+    return text[1:] if _RUN.match(text) else text

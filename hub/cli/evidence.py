@@ -131,7 +131,7 @@ def verify_batch(kept: Kept, keyring: Keyring, *, files: bool = True) -> list[Ch
 
 
 def _version(rows: Sequence[Row]) -> int:
-    """Version of the trust list the newest of these receipts says it was judged under (protocol 10.7); 0 without one."""
+    """Version of the trust list that the newest of these receipts names (protocol 10.7); 0 without one."""
     body = bytes(rows[-1]["body"] or b"") if rows else b""
     try:
         value = strictjson.parse_object(body)

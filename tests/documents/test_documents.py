@@ -14,6 +14,8 @@ READMES = ("README.md", "README.zh.md")
 RUNBOOKS = (
     "daily-run",
     "frozen-stream",
+    "key-compromise",
+    "key-rotation",
     "lost-settling-state",
     "mass-delete-brake",
     "new-province",

@@ -156,7 +156,12 @@ def _envelopes() -> Iterator[Entry]:
     yield "envelope", "envelope-bad-keyid-of-another.dsse", strictjson.emit(hinted), "E_SIG"
     padded = strictjson.emit({**_envelope(1), "pad": "x" * (257 * 1024)})
     yield "envelope", "envelope-bad-too-large.dsse", padded, "E_ENV_SIZE"
-    yield "envelope", "envelope-bad-doubled-member.dsse", good.replace(b'{"payload"', b'{"payload":"","payload"'), "E_ENV_JSON"
+    yield (
+        "envelope",
+        "envelope-bad-doubled-member.dsse",
+        good.replace(b'{"payload"', b'{"payload":"","payload"'),
+        "E_ENV_JSON",
+    )
 
 
 def _cms() -> Iterator[Entry]:
@@ -198,9 +203,7 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
     "trailing-byte": lambda data: data + b"\0",
     "twelve-byte-tag": _short_tag,
     "cbc": lambda data: data.replace(der.oid("2.16.840.1.101.3.4.1.46"), der.oid("2.16.840.1.101.3.4.1.42")),
-    "enveloped-data": lambda data: data.replace(
-        der.oid("1.2.840.113549.1.9.16.1.23"), der.oid("1.2.840.113549.1.7.3")
-    ),
+    "enveloped-data": lambda data: data.replace(der.oid("1.2.840.113549.1.9.16.1.23"), der.oid("1.2.840.113549.1.7.3")),
     "content-bit": lambda data: _flip(data, len(data) // 2),
     "tag-bit": lambda data: _flip(data, len(data) - 1),
     "cut-off": lambda data: data[:-1],

@@ -116,8 +116,6 @@ def _parquet(folder: Path, decoder: Decoder) -> Target:
 
 
 def _row(schema: pa.Schema, n: int) -> dict[str, object]:
-    row: dict[str, object] = {
-        name: str(n) if pa.types.is_string(kind) else None
-        for name, kind in zip(schema.names, schema.types, strict=True)
-    }
+    texts = {name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_string(kind)}
+    row: dict[str, object] = {name: "1" if name in texts else None for name in schema.names}
     return row | {"op": "U", "pk": f"{n:020x}", "row_ver": n + 1}

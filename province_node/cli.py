@@ -22,10 +22,11 @@ from hub.settings import Node
 from hub.store.ledger import CHANGE_SET, CONFLICT, OUTBOX, QUARANTINE, RUN
 from province_node.changeset import counted
 from province_node.deliver import Delivered, deliver
+from province_node.findings import on_day
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
 from province_node.rebuild import rebuild as rebuild_state
-from province_node.settle import Options, Round, on_day, require_province, run_round
+from province_node.settle import Options, Round, require_province, run_round
 from province_node.supplement_export import write_empty
 from province_node.telling import exit_code, round_document, tell_exchange, tell_round
 

@@ -21,10 +21,16 @@ from hub.store.finding_tables import FINDING
 from hub.store.ledger import NO_FIELD, OUTBOX
 from province_node.extract import Alarm
 from province_node.state import meta, set_meta
+from quality.rates import write_rates
 from quality.settle import Settled
 from quality.standing import RUN, RunFinding, judge_standing, open_counts, skip_standing
 
 VOLUME = "E3204"
+
+
+def on_day(today: str, now: dt.datetime) -> dt.datetime:
+    """The moment of a round that is run as of `today` (YYYY-MM-DD): that day at the present time of day; aware."""
+    return dt.datetime.combine(dt.date.fromisoformat(today), now.timetz())
 
 
 def list_findings(
@@ -41,6 +47,7 @@ def list_findings(
     """What stands and yet breaks a rule that does not block; open findings per `rule/severity`."""
     if wanted:
         judge_standing(con, catalog, folder, whole=whole, run=run, today=today, of_run=of_run)
+        write_rates(con, catalog, folder)
     else:
         skip_standing(con, folder)
     return open_counts(con)

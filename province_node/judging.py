@@ -13,8 +13,9 @@ from pathlib import Path
 
 from hub.changes import ChangeSet
 from hub.errors import HubError
+from hub.settings import NodeSettings
 from province_node.extract import Alarm
-from quality.judge import RuleSettings, RunningJudge, start_judge
+from quality.judge import RunningJudge, start_judge
 from quality.judgement import Judgement
 
 SOURCE = "第二道质量复核"
@@ -28,14 +29,14 @@ class SecondJudge:
         self.judgement: Judgement | None = None
         """What it said, once `alarms` was asked; None without a judge or where it gave no answer."""
 
-    def look_at(self, changes: ChangeSet, *, rows: int, today: str, rules: RuleSettings) -> None:
-        """Hands over the change files; `rows` per entity (0: all), `today` YYYY-MM-DD, `rules`: the node's settings."""
+    def look_at(self, changes: ChangeSet, settings: NodeSettings, *, today: str) -> None:
+        """Hands over the change files, with how many rows and which thresholds the node wants; `today` YYYY-MM-DD."""
         if self._running is None:
             return
         files: dict[str, list[Path]] = {}
         for file in changes.files:
             files.setdefault(file.entity, []).append(file.path)
-        self._running.submit(files, rows=rows, today=today, rules=rules)
+        self._running.submit(files, rows=settings.expectation_rows, today=today, rules=settings.rules)
 
     def alarms(self) -> tuple[Alarm, ...]:
         """What the judge found, once it is done; its own failure is an alarm as well."""

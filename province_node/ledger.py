@@ -251,6 +251,18 @@ def write_key_changes(transaction: Transaction, settlement: Settlement) -> int:
         return transaction.ingest("key_change", con.sql(query, params=[str(path)]).to_arrow_reader(BLOCK_ROWS))
 
 
+def write_rates(transaction: Transaction, settlement: Settlement) -> int:
+    """Rates per school and dimension as the round left them; returns the rows."""
+    path = settlement.folder / "_rate.parquet"
+    if not path.is_file():
+        return 0
+    with _scratch() as con:
+        columns = "left(school, 20) AS school, dimension, division, good, total"
+        query = f"SELECT {settlement.run} AS run_no, {columns} FROM read_parquet(?)"
+        rows = con.sql(query, params=[str(path)]).to_arrow_reader(BLOCK_ROWS)
+        return transaction.ingest("quality_rate", rows, replace=True)
+
+
 @contextmanager
 def _scratch() -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB that reads a round's own Parquet files."""

@@ -183,6 +183,7 @@ def _seal_and_store(
         quarantined, findings = ledger.write_issues(transaction, settlement)
         conflicts = ledger.write_conflicts(transaction, settlement)
         ledger.write_key_changes(transaction, settlement)
+        ledger.write_rates(transaction, settlement)
         overdue = tuned(desk.catalog, desk.node.settings.rules).rules["JS04"]
         note_overdue_batches(transaction, overdue, settlement.run, desk.at)
         entities = {file.entity for file in changes.files}

@@ -30,11 +30,13 @@ from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.findings import check_volume, late_sources, list_findings
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
+from province_node.quality_pages import keep_results, write_pages
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.supplement_store import approved_supplements
 from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
 from quality.issues import list_issues
 from quality.settle import Settled, settle
+from quality.validation import validation_results
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,6 @@ class Options:
     @property
     def moment(self) -> dt.datetime:
         return self.at or dt.datetime.fromisoformat(self.today).replace(tzinfo=dt.UTC)
-
-
-def on_day(today: str, now: dt.datetime) -> dt.datetime:
-    """The moment of a round that is run as of `today` (YYYY-MM-DD): that day at the present time of day; aware."""
-    return dt.datetime.combine(dt.date.fromisoformat(today), now.timetz())
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,8 @@ def run_round(
             done = _round(con, node, catalog, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)
-            return done
+        write_pages(node, catalog)
+        return done
     except _Plan as plan:
         shutil.rmtree(plan.round.folder, ignore_errors=True)
         return plan.round
@@ -146,8 +144,7 @@ def _round(
     )
     _check_brake(con, catalog, node, settled, options)
     of_run += check_volume(con, catalog, settled, today=options.today, released=options.allow_volume)
-    own = node.settings
-    judge.look_at(settled.changes, rows=own.expectation_rows, today=options.today, rules=own.rules)
+    judge.look_at(settled.changes, node.settings, today=options.today)
     list_issues(con, catalog, folder, whole=whole, run=run)
     findings = list_findings(
         con, catalog, folder, whole=whole, run=run, today=options.today, of_run=of_run, wanted=options.soft
@@ -162,6 +159,7 @@ def _round(
         findings,
         local.taken(),
     )  # fmt: skip
+    keep_results(folder, validation_results(con, catalog, judge.judgement, folder, run=run, today=options.today))
     _write_record(done, catalog, options)
     _advance(con, run, last_extract, settled, number)
     return done

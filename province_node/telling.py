@@ -58,6 +58,7 @@ def round_document(done: Round) -> dict[str, Any]:
         "balance": {name: asdict(b) | {"holds": b.holds()} for name, b in done.settled.balance.items()},
         "issues": dict(done.settled.issues),
         "conflicts": dict(done.conflicts),
+        "findings": dict(done.findings),
         "gaps": dict(done.gaps),
         "key_changes": done.settled.key_changes,
         "rows": asdict(done.settled.changes.counts),
@@ -77,11 +78,21 @@ def tell_round(console: Console, catalog: Catalog, done: Round) -> None:
     _tell_counts(console, "规范化", {DIRT_KINDS.get(kind, kind): hits for kind, hits in done.dirt.items()})
     _tell_balance(console, catalog, done.settled.balance)
     _tell_issues(console, done)
+    _tell_counts(console, "规则命中", _by_rule(done.findings))
     _tell_counts(console, "冲突", done.conflicts)
     if done.settled.key_changes:
         console.print(f"学籍号转正　{done.settled.key_changes:,} 人")
     for alarm in done.alarms:
         console.print(f"! 告警　{alarm.sentence}")
+
+
+def _by_rule(findings: Mapping[str, int]) -> dict[str, int]:
+    """Open findings on what stands; 警告 under their rule, 提示 counted together (they only count)."""
+    found: Counter[str] = Counter()
+    for name, hits in findings.items():
+        rule, _, severity = name.partition("/")
+        found["提示" if severity == "提示" else rule] += hits
+    return dict(found)
 
 
 def _tell_counts(console: Console, title: str, counts: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""`hub quarantine` and `hub conflict`: refused rows with their reasons, and good rows that disagree.
+"""`hub quarantine`, `hub findings` and `hub conflict`: refused rows with their reasons, and good rows that disagree.
 
 Decides columns and masking only. A quarantine row stands once per rule and field; a conflict once per losing value.
 """
@@ -20,17 +20,25 @@ from hub.cli.csvfile import new_file, write_csv
 from hub.cli.output import Progress, emit, table
 from hub.cli.release import release_of
 from hub.cli.shell import shell_of
+from hub.errors import UsageError
 from hub.masking import mask_key, mask_value
 from hub.store import Store
 from hub.store.finding_tables import FINDING
 from hub.store.ledger import CONFLICT, NO_FIELD, QUARANTINE
 
 quarantine = typer.Typer(add_completion=False, no_args_is_help=True, help="隔离数据：计数与导出。")
+findings = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="规则命中：隔离、挂起与已入库记录上的警告、提示。"
+)
 conflict = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突：计数与导出。")
 
 QUARANTINE_COLUMNS = (
     "entity", "natural_key", "rule", "field", "reason", "severity", "source", "state", "school", "src_rid", "run_no",
     "closed_run",
+)  # fmt: skip
+FINDING_COLUMNS = (
+    "entity", "natural_key", "rule", "field", "severity", "state", "reason", "school", "source", "pk", "src_rid",
+    "run_no", "closed_run",
 )  # fmt: skip
 CONFLICT_COLUMNS = (
     "conflict_no", "entity", "natural_key", "rule", "field", "state", "source", "value", "winner_source",
@@ -63,6 +71,27 @@ def export_quarantine(
     """导出隔离与挂起的数据：实体、自然键、规则或原因、字段、严重程度、来源。"""
     sources = [QUARANTINE, FINDING] if findings else [QUARANTINE]
     _export(ctx, sources, QUARANTINE_COLUMNS, _quarantine_row, out, plain, purpose, everything)
+
+
+@findings.command("ls")
+def list_findings(ctx: typer.Context, everything: All = False) -> None:
+    """已入库记录与各轮的警告、提示：按规则、实体、严重程度计数。"""
+    _list(ctx, FINDING, ("rule", "entity", "severity"), "规则命中", everything)
+
+
+@findings.command("export")
+def export_findings(
+    ctx: typer.Context,
+    out: Out,
+    plain: Plain = False,
+    purpose: Purpose = None,
+    everything: All = False,
+    rule: Annotated[str | None, typer.Option("--rule", metavar="规则", help="只导出一条规则，例如 YZ06")] = None,
+) -> None:
+    """导出全部命中：实体、自然键、规则、字段、严重程度、状态（隔离、挂起、已入库），含被隔离的行。"""
+    if rule is not None and rule not in shell_of(ctx).catalog().rules:
+        raise UsageError("E1036", f"没有规则 {rule}", where="--rule", step="规则编号见 hub schema dictionary")
+    _export(ctx, [QUARANTINE, FINDING], FINDING_COLUMNS, _finding_row, out, plain, purpose, everything, rule)
 
 
 @conflict.command("ls")
@@ -108,6 +137,7 @@ def _export(
     plain: bool,
     purpose: str | None,
     everything: bool,
+    rule: str | None = None,
 ) -> None:
     shell = shell_of(ctx)
     node = shell.open_node()
@@ -115,12 +145,12 @@ def _export(
     with Progress() as progress:
         progress.step("导出", sources[0].name)
         event = Event.PLAINTEXT_EXPORTED if plain else Event.RECORDS_EXPORTED
-        release.record(store, event, shell, node, target=sources[0].name, rows=_count(store, sources, everything))
+        release.record(store, event, shell, node, target=sources[0].name, rows=_count(store, sources, everything, rule))
         with new_file(out, private=plain) as file:
             blocks = (
                 _batch([shown(catalog, row, plain) for row in block], columns)
                 for source in sources
-                for block in _rows(store, source, everything)
+                for block in _rows(store, source, everything, rule)
             )
             rows = write_csv(file, columns, blocks)
     kind = "明文" if plain else "已脱敏"
@@ -128,19 +158,22 @@ def _export(
     emit(shell, {"rows": rows, "file": out.name, "plain": plain}, lambda c: c.print(text))
 
 
-def _count(store: Store, sources: list[sa.Table], everything: bool) -> int:
+def _count(store: Store, sources: list[sa.Table], everything: bool, rule: str | None) -> int:
     with store.reading() as reader:
-        queries = [sa.select(sa.func.count()).select_from(s) for s in sources]
-        if not everything:
-            queries = [q.where(s.c.closed_run.is_(None)) for q, s in zip(queries, sources, strict=True)]
+        queries = [sa.select(sa.func.count()).select_from(s).where(*_wanted(s, everything, rule)) for s in sources]
         return sum(int(reader.connection.execute(q).scalar_one()) for q in queries)
 
 
-def _rows(store: Store, source: sa.Table, everything: bool) -> Iterator[list[Row]]:
+def _wanted(source: sa.Table, everything: bool, rule: str | None) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = [] if everything else [source.c.closed_run.is_(None)]
+    if rule is not None:
+        found.append(source.c.rule == rule)
+    return found
+
+
+def _rows(store: Store, source: sa.Table, everything: bool, rule: str | None) -> Iterator[list[Row]]:
     """Blocks of stored rows in key order."""
-    query = sa.select(source).order_by(*source.primary_key.columns)
-    if not everything:
-        query = query.where(source.c.closed_run.is_(None))
+    query = sa.select(source).where(*_wanted(source, everything, rule)).order_by(*source.primary_key.columns)
     with store.reading() as reader:
         result = reader.connection.execute(query.execution_options(yield_per=BLOCK)).mappings()
         for block in result.partitions(BLOCK):
@@ -162,6 +195,13 @@ def _quarantine_row(catalog: Catalog, row: Row, plain: bool) -> Row:
     return row
 
 
+def _finding_row(catalog: Catalog, row: Row, plain: bool) -> Row:
+    """What a rule notes of a row that stands is no refusal: its state is 已入库."""
+    row = _quarantine_row(catalog, row, plain)
+    row["state"] = "已入库" if row["state"] == "提示" else row["state"]
+    return row
+
+
 def _conflict_row(catalog: Catalog, row: Row, plain: bool) -> Row:
     row = _named(row)
     if not plain:
@@ -174,4 +214,4 @@ def _conflict_row(catalog: Catalog, row: Row, plain: bool) -> Row:
 
 def _named(row: Row) -> Row:
     """Where a rule names no field, none is shown (`hub.store.ledger.NO_FIELD`)."""
-    return row | {name: None if row[name] == NO_FIELD else row[name] for name in ("rule", "field")}
+    return row | {name: None if row.get(name) == NO_FIELD else row.get(name) for name in ("rule", "field", "pk")}

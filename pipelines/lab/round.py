@@ -18,9 +18,10 @@ from ministry_node.intake import IntakeResult, run_intake
 from pipelines.lab.credentials import Random, renew_trust
 from pipelines.lab.setup import Lab, open_lab, publish_trust
 from province_node.deliver import Delivered, deliver
+from province_node.findings import on_day
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
-from province_node.settle import Options, Round, on_day, run_round
+from province_node.settle import Options, Round, run_round
 
 Progress = Callable[[str, str], None]
 

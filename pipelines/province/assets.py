@@ -29,9 +29,10 @@ from pipelines.province.keys import CHANGE_SET, DELIVERED, GOLDEN, PUBLISHED, RE
 from pipelines.resources import NodeResource, failure
 from province_node.changeset import open_settlement
 from province_node.deliver import deliver
+from province_node.findings import on_day
 from province_node.listen import listen
 from province_node.publish import Published, publish_pending
-from province_node.settle import Options, Round, on_day, run_round
+from province_node.settle import Options, Round, run_round
 
 Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 # Where the rows of a group went; the balance's other outcomes are counted together.

@@ -1,0 +1,158 @@
+"""Trying a rule over what is stored, before it is switched on or its thresholds are moved.
+
+Decides nothing and writes nothing: the settling state is opened read-only and every query runs in memory. A rule that
+does not block is asked of the standing records; one of severity 错误 over single rows of the kept source rows; the
+others have been in the gate at every round, and what they hold open is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from hub.catalog import Catalog, Entity, Rule
+from hub.catalog.tuning import ENABLED, tuned
+from hub.errors import LockedError, NotInitialisedError, UsageError
+from hub.settings import Node
+from quality.contributions import load_lookups
+from quality.expressions import text
+from quality.keys import school
+from quality.rules import hard_rules
+from quality.soft_cross import QUERIES
+from quality.soft_scope import look_at_all
+from quality.standing import find
+
+SAMPLES = 5
+_NOTED_LISTS = ("_unknown", "_malformed", "_overflow")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hits of one rule: `groups` holds (entity, field, school, division, hits, some records) per school.
+
+    `basis`: what it was asked of: standing, sources, gate.
+    """
+
+    rule: Rule
+    basis: str
+    asked: int
+    hits: int
+    groups: tuple[tuple[str, str, str, str | None, int, tuple[str, ...]], ...]
+
+
+def try_rule(
+    node: Node, catalog: Catalog, name: str, *, today: str, thresholds: Mapping[str, Any] | None = None
+) -> Trial:
+    """Asks one rule with the node's thresholds, `thresholds` over them; `today` is YYYY-MM-DD.
+
+    Raises `UsageError` E3521 for a rule there is none of, E1103 for a threshold it has not, `NotInitialisedError`
+    E3522 before the first round.
+    """
+    if name not in catalog.rules:
+        raise UsageError("E3521", f"没有规则 {name}", where="RULE", step="规则编号见 schemas/rules.yaml，例如 YZ06")
+    lists = {n for n, v in catalog.rules[name].thresholds.items() if isinstance(v, tuple)}
+    tried = {n: [v] if n in lists and not isinstance(v, list) else v for n, v in (thresholds or {}).items()}
+    own = {**node.settings.rules.get(name, {}), **tried, ENABLED: True}
+    catalog = tuned(catalog, {**node.settings.rules, name: own})
+    con = _opened(node, catalog, today)
+    try:
+        con.execute(
+            "CREATE TABLE hit (entity VARCHAR, field VARCHAR, school VARCHAR, record VARCHAR, natural_key VARCHAR)"
+        )
+        basis = _ask(con, catalog, catalog.rules[name])
+        return _told(con, catalog, catalog.rules[name], basis)
+    finally:
+        con.close()
+
+
+def _opened(node: Node, catalog: Catalog, today: str) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection that sees the state's tables and can write none of them."""
+    if not node.state.is_file():
+        raise NotInitialisedError(
+            "E3522", "还没有结算过，没有可试的数据", where=node.state.name, step="先运行 hub sync run"
+        )
+    con = duckdb.connect(config={"memory_limit": f"{node.settings.memory_mb}MB", "threads": node.settings.threads})
+    try:
+        con.execute(f"ATTACH {text(str(node.state))} AS state (READ_ONLY)")
+    except duckdb.IOException as error:
+        con.close()
+        raise LockedError(
+            "E3001", "另一个任务正在使用本节点的结算状态", where=node.state.name, step="等待该任务结束后重试"
+        ) from error
+    kept = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'state'").fetchall()
+    for (table,) in kept:
+        con.execute(f"CREATE VIEW {table} AS SELECT * FROM state.{table}")
+    codes = ", ".join(text(c) for c in sorted(catalog.codes.divisions))
+    con.execute(f"CREATE TYPE division AS ENUM ({codes})")
+    con.execute(f"SET VARIABLE today = {text(today)}")
+    load_lookups(con, catalog)
+    return con
+
+
+def _ask(con: duckdb.DuckDBPyConnection, catalog: Catalog, rule: Rule) -> str:
+    if "standing" in rule.executed:
+        _standing(con, catalog, rule)
+        return "standing"
+    if "contribution" in rule.executed and rule.blocks:
+        for entity in catalog.entities.values():
+            _sources(con, catalog, entity, rule)
+        return "sources"
+    con.execute(
+        "INSERT INTO hit SELECT entity, field, school, src_rid, natural_key FROM known_issue WHERE rule = ?", [rule.id]
+    )
+    if con.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'known_finding'").fetchall():
+        con.execute(
+            "INSERT INTO hit SELECT entity, field, school, src_rid, natural_key FROM known_finding WHERE rule = ?",
+            [rule.id],
+        )
+    return "gate"
+
+
+def _standing(con: duckdb.DuckDBPyConnection, catalog: Catalog, rule: Rule) -> None:
+    look_at_all(con, catalog)
+    alone = {r.id: {ENABLED: False} for r in catalog.rules.values() if r.id != rule.id and not r.blocks}
+    find(con, tuned(catalog, alone), everything=True, dated=True)
+    for entity in catalog.entities.values():
+        place, join = "g.XXDM", ""
+        if "XXDM" not in entity.by_name:
+            place, join = "x.XXDM", "LEFT JOIN g_xs x ON x.GRBSM = g.GRBSM"
+        con.execute(
+            f"INSERT INTO hit SELECT DISTINCT f.entity, f.field, {place}, f.pk, '' FROM found f "
+            f"JOIN g_{entity.name} g ON g.pk = f.pk {join} "
+            f"WHERE f.entity = {text(entity.name)} AND f.rule = {text(rule.id)}"
+        )
+
+
+def _sources(con: duckdb.DuckDBPyConnection, catalog: Catalog, entity: Entity, rule: Rule) -> None:
+    """Kept source rows; where normalising has already emptied a value, what it noted stands for the rule."""
+    table = catalog.platform_table(entity.name)
+    if table is None:
+        return
+    present = [entity[c.name] for c in table.columns if c.name in entity.by_name]
+    labels = {c.name for c in table.columns if c.form == "label"}
+    for r in hard_rules(catalog, entity, present, labels):
+        if r.rule != rule.id:
+            continue
+        noted = any(n in r.condition for n in _NOTED_LISTS)
+        condition = f"list_contains(coalesce(_bad, []), {text(f'{r.rule}:{r.field}')})" if noted else r.condition
+        con.execute(
+            f"INSERT INTO hit SELECT {text(entity.name)}, {text(r.field)}, {school(entity)}, _ext || ':' || _line, '' "
+            f"FROM c_{entity.name} WHERE _state <> '0' AND ({condition})"
+        )
+
+
+def _told(con: duckdb.DuckDBPyConnection, catalog: Catalog, rule: Rule, basis: str) -> Trial:
+    prefix = "c_" if basis == "sources" else "g_"
+    scope = [e for e in catalog.entities if "*" in rule.scope or e in rule.scope]
+    scope += [e for (r, e) in QUERIES if r == rule.id and e not in scope]
+    asked = sum(int(con.execute(f"SELECT count(*) FROM {prefix}{e}").fetchall()[0][0]) for e in scope)
+    rows = con.execute(
+        f"SELECT h.entity, h.field, coalesce(h.school, '-'), x.XZQHM, count(*), min(h.record, {SAMPLES}) FROM hit h "
+        "LEFT JOIN (SELECT XXDM, max(XZQHM) AS XZQHM FROM g_xx GROUP BY XXDM) x ON x.XXDM = h.school "
+        "GROUP BY ALL ORDER BY 5 DESC, 1, 2, 3"
+    ).fetchall()
+    groups = tuple((str(e), str(f), str(s), d, int(n), tuple(some)) for e, f, s, d, n, some in rows)
+    return Trial(rule, basis, asked, sum(g[4] for g in groups), groups)

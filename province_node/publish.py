@@ -183,9 +183,7 @@ def _seal_and_store(
         quarantined, findings = ledger.write_issues(transaction, settlement)
         conflicts = ledger.write_conflicts(transaction, settlement)
         ledger.write_key_changes(transaction, settlement)
-        ledger.write_rates(transaction, settlement)
-        overdue = tuned(desk.catalog, desk.node.settings.rules).rules["JS04"]
-        note_overdue_batches(transaction, overdue, settlement.run, desk.at)
+        _quality(desk, transaction, settlement)
         entities = {file.entity for file in changes.files}
         by = f"change set {changes.number}"
         close_returned(transaction, desk.catalog, party, entities, by=by, run=settlement.run)
@@ -209,6 +207,13 @@ def _seal_and_store(
         )
         _audit(desk, transaction, settlement, here, done)
     return done
+
+
+def _quality(desk: Desk, transaction: Transaction, settlement: Settlement) -> None:
+    """The run's rates, and batches that wait too long for their receipt (JS04)."""
+    ledger.write_rates(transaction, settlement)
+    overdue = tuned(desk.catalog, desk.node.settings.rules).rules["JS04"]
+    note_overdue_batches(transaction, overdue, settlement.run, desk.at)
 
 
 def _apply(desk: Desk, transaction: Transaction, settlement: Settlement, plans: Sequence[Plan]) -> ApplyCounts:

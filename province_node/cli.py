@@ -15,9 +15,10 @@ import sqlalchemy as sa
 import typer
 from rich.console import Console
 
+from hub.catalog import Catalog
 from hub.cli.output import Progress, emit
 from hub.cli.shell import Shell, shell_of
-from hub.errors import UsageError
+from hub.errors import InputError, UsageError
 from hub.settings import Node
 from hub.store.ledger import CHANGE_SET, CONFLICT, OUTBOX, QUARANTINE, RUN
 from province_node.changeset import counted
@@ -28,7 +29,7 @@ from province_node.publish import Published, publish_pending
 from province_node.rebuild import rebuild as rebuild_state
 from province_node.settle import Options, Round, require_province, run_round
 from province_node.supplement_export import write_empty
-from province_node.telling import exit_code, round_document, tell_exchange, tell_round
+from province_node.telling import exit_code, in_transit_by_entity, round_document, tell_exchange, tell_round
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="省级：从数据源同步、定值、封装并送出。")
 
@@ -68,6 +69,20 @@ def nonce() -> str:
     return os.urandom(32).hex()
 
 
+def refused_in_transit(catalog: Catalog, done: Round) -> InputError | None:
+    """E3730: a first load while the sources still hold rows in transit; they must be settled there, or be held."""
+    if done.number != 1 or not done.transit.in_transit:
+        return None
+    listed = "、".join(f"{cn} {count:,} 行" for cn, count in in_transit_by_entity(catalog, done).items())
+    return InputError(
+        "E3730",
+        f"首次迁移时仍有在途数据：{listed}，涉及 {done.transit.schools:,} 所学校",
+        where="sync plan",
+        step="请学校在源系统中办结审批，不能按期办结的予以驳回；"
+        "或加 --hold-in-transit 挂起，日后用 hub transit prove 核对",
+    )
+
+
 @app.command("plan")
 def plan(
     ctx: typer.Context,
@@ -76,8 +91,11 @@ def plan(
     allow_deletes: AllowDeletes = False,
     allow_volume: AllowVolume = False,
     no_review: NoReview = False,
+    hold_in_transit: Annotated[
+        bool, typer.Option("--hold-in-transit", help="首次迁移时，仍在途的数据挂起，审批后再入库")
+    ] = False,
 ) -> None:
-    """试算一轮：读数据源并定值，列出将发生的变更，什么也不留下。"""
+    """试算一轮：读数据源并定值，列出将发生的变更，什么也不留下。首次迁移而有在途数据时拒绝，除非先说明挂起。"""
     shell = shell_of(ctx)
     node = province_of(shell)
     options = options_of(
@@ -86,14 +104,17 @@ def plan(
     )  # fmt: skip
     with Progress() as progress:
         done = run_round(node, options, nonce=nonce, progress=progress.step)
-    document = {"plan": True, "round": round_document(done)}
+    refusal = None if hold_in_transit else refused_in_transit(shell.catalog(), done)
+    document = {"plan": True, "round": round_document(done), "refused": refusal.sentence() if refusal else None}
 
     def render(console: Console) -> None:
         console.print("试算（未写入任何数据）")
         tell_round(console, shell.catalog(), done)
+        if refusal:
+            console.print(f"! 拒绝　{refusal.sentence()}")
 
     emit(shell, document, render)
-    _leave(3 if done.alarms else 0)
+    _leave(3 if done.alarms or refusal else 0)
 
 
 @app.command("run")

@@ -31,6 +31,7 @@ from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, O
 from province_node.changeset import Settlement
 from province_node.sealing import Sealed
 from province_node.supplement_store import mark_taken
+from province_node.transit import write_transit
 
 REFUSED_STATES: Final = ("隔离", "挂起")
 _DIGESTS_PER_STATEMENT: Final = 5_000
@@ -64,6 +65,7 @@ def write_run(transaction: Transaction, settlement: Settlement, node: str, lo: i
         },
     )
     mark_taken(transaction, settlement.run, record.get("waiting", {}))
+    write_transit(transaction, settlement.folder)
     extracts = [_extract(entry, settlement.run) for entry in record["extracts"]]
     if extracts:
         transaction.connection.execute(sa.insert(EXTRACT), extracts)

@@ -25,7 +25,9 @@ from hub.settings import Node
 from hub.store import Store, open_store
 from hub.store.finding_tables import FINDING
 from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, QUARANTINE, RUN, TOMBSTONE
+from hub.store.supplement_tables import TRANSIT_ROW
 from province_node.state import counter, open_state, set_counter, transaction
+from province_node.transit import restore_register
 from quality.decisions_effect import forget_beneath
 from quality.expressions import ident, key_text, record_number, text
 from quality.issues import KNOWN_CONFLICT
@@ -64,6 +66,7 @@ def rebuild(node: Node, *, today: str, at: datetime, progress: Callable[[str], N
             number = _counters(con, store, catalog, node.party)
             forget_beneath(con, catalog)
             _known_conflicts(con, store)
+            _register(con, store)
             _close_issues(con, store, node, at)
         return Rebuilt(rows, number, kept)
     except BaseException:
@@ -129,6 +132,13 @@ def _known_conflicts(con: duckdb.DuckDBPyConnection, store: Store) -> None:
             con.unregister("stored")
     # Empty texts were stored as NULL.
     con.execute("UPDATE known_disagreement SET rule = coalesce(rule, ''), clash = coalesce(clash, '')")
+
+
+def _register(con: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """The register of rows that wait goes on where it stood; closed rows keep their numbers taken."""
+    with store.reading() as reader:
+        rows = [list(r) for r in reader.connection.execute(sa.select(TRANSIT_ROW))]
+    restore_register(con, rows)
 
 
 def _close_issues(con: duckdb.DuckDBPyConnection, store: Store, node: Node, at: datetime) -> None:

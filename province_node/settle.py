@@ -18,12 +18,13 @@ from typing import Any
 import duckdb
 
 from connectors.base import Source
-from connectors.changes import brake, row_hash_sql
+from connectors.changes import row_hash_sql
 from connectors.registry import Sources, load_sources, open_source
 from hub.catalog import Catalog, load_catalog
 from hub.catalog.tuning import tuned
 from hub.errors import HubError, UsageError
 from hub.settings import Node
+from province_node.brake import check_brake
 from province_node.decisions import take_in_effect
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
@@ -33,7 +34,8 @@ from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.quality_pages import keep_results, write_pages
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.supplement_store import approved_supplements
-from quality.changed import accept_reviewed, begin_round, ingest_platform, scalar
+from province_node.transit import Transit, follow_transit
+from quality.changed import accept_reviewed, begin_round, ingest_platform
 from quality.issues import list_issues
 from quality.settle import Settled, settle
 from quality.validation import validation_results
@@ -81,6 +83,7 @@ class Round:
     """Open findings on what stands, per `rule/severity`."""
     waiting: Mapping[str, int] = field(default_factory=dict)
     """Files of the waiting area taken in this round → extract number."""
+    transit: Transit = field(default_factory=Transit)
 
 
 class _Plan(Exception):  # noqa: N818 - not an error: carries the plan out of the transaction that is rolled back
@@ -89,6 +92,10 @@ class _Plan(Exception):  # noqa: N818 - not an error: carries the plan out of th
 
 
 Progress = Callable[[str, str], None]
+_CONFLICTS = (
+    "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source || coalesce(value, ''))) "
+    "FROM disagreement GROUP BY state"
+)
 
 
 def run_round(
@@ -142,7 +149,7 @@ def _round(
         nonce=nonce,
         progress=lambda what: progress("settle", what),
     )
-    _check_brake(con, catalog, node, settled, options)
+    check_brake(con, catalog, node, settled, released=options.allow_deletes)
     of_run += check_volume(con, catalog, settled, today=options.today, released=options.allow_volume)
     judge.look_at(settled.changes, node.settings, today=options.today)
     list_issues(con, catalog, folder, whole=whole, run=run)
@@ -154,10 +161,10 @@ def _round(
         local.counts(),
         _sums(con, "SELECT kind, sum(hits) FROM dirt GROUP BY kind"),
         _sums(con, "SELECT entity || '.' || field, sum(missing) FROM gap GROUP BY 1"),
-        _sums(con, "SELECT state, count(DISTINCT coalesce(nullif(clash, ''), natural_key || field || source "
-              "|| coalesce(value, ''))) FROM disagreement GROUP BY state"),
+        _sums(con, _CONFLICTS),
         findings,
         local.taken(),
+        follow_transit(con, catalog, folder, whole=whole, run=run),
     )  # fmt: skip
     keep_results(folder, validation_results(con, catalog, judge.judgement, folder, run=run, today=options.today))
     _write_record(done, catalog, options)
@@ -259,28 +266,6 @@ def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) 
         [table.name, extract.high_mark, extract.rows],
     )
     return record | {"rows_taken": done.taken, "unchanged": done.unchanged, "removed": done.removed}
-
-
-def _check_brake(
-    con: duckdb.DuckDBPyConnection, catalog: Catalog, node: Node, settled: Settled, options: Options
-) -> None:
-    """Holds a round that would delete more than the set share of an entity (architecture: mass-delete brake)."""
-    if options.allow_deletes:
-        return
-    held = []
-    for name, balance in settled.balance.items():
-        stock = int(scalar(con, f"SELECT count(*) FROM g_{name}")) + balance.deleted - balance.inserted
-        too_many = brake(balance.deleted, stock, node.settings.max_delete_share)
-        if too_many and balance.deleted > node.settings.min_braked_deletes:
-            held.append(f"{catalog.entities[name].cn} {balance.deleted}/{stock} 条")
-    if held:
-        raise HubError(
-            "E3201",
-            f"本轮将删除过多记录（{'；'.join(held)}），超过设定比例 {node.settings.max_delete_share:.0%}，"
-            "整轮挂起，未改动任何数据",
-            where="删除刹车",
-            step="核实数据源确有大批注销后，用 --allow-deletes 重新运行；否则请数据源修复",
-        )
 
 
 def _sums(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:

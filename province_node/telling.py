@@ -21,6 +21,7 @@ from province_node.deliver import Delivered
 from province_node.listen import Listened
 from province_node.publish import Published
 from province_node.settle import Round
+from province_node.transit import IN_TRANSIT
 from quality.normalise import DIRT_KINDS
 from quality.settle import Balance
 
@@ -54,6 +55,7 @@ def round_document(done: Round) -> dict[str, Any]:
         "whole": done.whole,
         "extracts": [dict(e) for e in done.extracts],
         "supplements": dict(done.supplements),
+        "transit": asdict(done.transit),
         "normalised": dict(done.dirt),
         "balance": {name: asdict(b) | {"holds": b.holds()} for name, b in done.settled.balance.items()},
         "issues": dict(done.settled.issues),
@@ -80,6 +82,7 @@ def tell_round(console: Console, catalog: Catalog, done: Round) -> None:
     _tell_issues(console, done)
     _tell_counts(console, "规则命中", _by_rule(done.findings))
     _tell_counts(console, "冲突", done.conflicts)
+    _tell_transit(console, done)
     if done.settled.key_changes:
         console.print(f"学籍号转正　{done.settled.key_changes:,} 人")
     for alarm in done.alarms:
@@ -93,6 +96,23 @@ def _by_rule(findings: Mapping[str, int]) -> dict[str, int]:
         rule, _, severity = name.partition("/")
         found["提示" if severity == "提示" else rule] += hits
     return dict(found)
+def _tell_transit(console: Console, done: Round) -> None:
+    """Rows that wait (在途, 驳回, 主记录未入库): how many stand open, how many came back."""
+    waiting, closed = done.transit.waiting, done.transit.closed
+    if not waiting and not closed:
+        return
+    kinds: Counter[str] = Counter()
+    for name, count in waiting.items():
+        kinds[name.partition("/")[2]] += count
+    listed = "、".join(f"{kind} {count:,}" for kind, count in kinds.most_common()) or "无"
+    ended = "、".join(f"{outcome} {count:,}" for outcome, count in closed.items())
+    console.print(f"待回行　　{listed}" + (f"；本轮了结：{ended}" if ended else ""))
+
+
+def in_transit_by_entity(catalog: Catalog, done: Round) -> dict[str, int]:
+    """Rows in transit by the entity's Chinese name."""
+    found = ((*k.partition("/"), n) for k, n in done.transit.waiting.items())
+    return {catalog.entities[name].cn: count for name, _, kind, count in found if kind == IN_TRANSIT}
 
 
 def _tell_counts(console: Console, title: str, counts: Mapping[str, int]) -> None:

@@ -10,7 +10,13 @@ source: reading it raises the alarm, and leaving it out silently would not.
     templates = "templates"
     site_dictionaries = "site_dictionaries.csv"
 
-`templates` and `site_dictionaries` may also stand above `[sources]`.
+`templates` and `site_dictionaries` may also stand above `[sources]`. A system of the province's own has a table:
+
+    [own.X1]
+    url = "postgresql+psycopg://user:password@host/zz"
+    mapping = "x1.yaml"                 # connectors.mapping
+
+In a folder without `sources.toml` it is `x1.yaml` beside `x1.db`.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
 import sqlalchemy as sa
@@ -35,12 +42,22 @@ _DELIMITED = "delimited:"
 
 
 @dataclass(frozen=True)
+class OwnSource:
+    """A system of the province's own (自建系统): where it lies and the file that maps it."""
+
+    id: str
+    url: str
+    mapping: Path
+
+
+@dataclass(frozen=True)
 class Sources:
     """Source systems by URL, school supplements, and the site's own code tables (ruling 8)."""
 
     systems: dict[str, str]
     templates: tuple[Path, ...] = ()
     site_dictionaries: Path | None = None
+    own: tuple[OwnSource, ...] = ()
 
 
 def open_source(url: str) -> Source:
@@ -75,6 +92,7 @@ def load_sources(folder: Path) -> Sources:
         {system: _sqlite(folder / name) for system, name in FILES.items()},
         _templates(folder / "templates"),
         dictionaries.resolve() if dictionaries.is_file() else None,
+        tuple(OwnSource(p.stem.upper(), _sqlite(p.with_suffix(".db")), p) for p in sorted(folder.glob("x[1-9].yaml"))),
     )
 
 
@@ -85,7 +103,7 @@ def _from_toml(file: Path) -> Sources:
         raise _refused(file, "不是正确的 TOML 文件", "按 README 中的样例改正") from cause
     table = doc.get("sources", {})
     table = table if isinstance(table, dict) else {}
-    flat = {**{k: v for k, v in doc.items() if k != "sources"}, **table}
+    flat = {**{k: v for k, v in doc.items() if k not in ("sources", "own")}, **table}
     wrong = sorted(k for k, v in flat.items() if not isinstance(v, str) or not (k in FILES or k in _OTHER))
     if wrong:
         raise _refused(file, f"有不认识的设置：{'、'.join(wrong)}", "设置只有 S1、S2、S3、templates、site_dictionaries")
@@ -99,8 +117,25 @@ def _from_toml(file: Path) -> Sources:
     if templates is not None and not templates.is_dir():
         raise _refused(file, "templates 所指的文件夹不存在", "核对文件夹位置")
     return Sources(
-        systems, _templates(templates) if templates else (), dictionaries.resolve() if dictionaries else None
+        systems,
+        _templates(templates) if templates else (),
+        dictionaries.resolve() if dictionaries else None,
+        _own(file, doc.get("own", {})),
     )
+
+
+def _own(file: Path, doc: Any) -> tuple[OwnSource, ...]:
+    found = []
+    for name, entry in sorted(doc.items() if isinstance(doc, dict) else ()):
+        if not (
+            isinstance(entry, dict) and isinstance(entry.get("url"), str) and isinstance(entry.get("mapping"), str)
+        ):
+            raise _refused(file, f"自建系统 {name} 缺少 url 或 mapping", f"在 [own.{name}] 下写 url 与 mapping")
+        mapping = (file.parent / entry["mapping"]).resolve()
+        if not mapping.is_file():
+            raise _refused(file, f"自建系统 {name} 的 mapping 所指的文件不存在", "核对文件位置")
+        found.append(OwnSource(str(name), _rooted(entry["url"], file.parent), mapping))
+    return tuple(found)
 
 
 _OTHER = ("templates", "site_dictionaries")

@@ -15,6 +15,7 @@ from hub.catalog import Catalog
 from province_node.extract import Extracts
 from province_node.state import meta, set_meta
 from quality.changed import scalar
+from quality.contributions import holding
 from quality.matching import load_crosswalk
 
 CROSSWALK = "school_crosswalk"
@@ -75,4 +76,4 @@ def _judge_anew(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extr
         return
     for extract in extracts.taken:
         if extract.complete and extract.table.entity:
-            con.execute(f"DELETE FROM c_{extract.table.entity}")
+            con.execute(f"DELETE FROM {holding(extract.table)}")

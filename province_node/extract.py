@@ -26,6 +26,7 @@ from connectors.changes import since_with_overlap
 from hub.catalog import SourceTable
 from hub.errors import HubError
 from quality.changed import scalar
+from quality.contributions import holding
 from quality.expressions import ident, key_text, text
 
 # Above this many keys a targeted re-read costs more than reading the table once.
@@ -105,7 +106,7 @@ def _alarm(table: SourceTable, code: str, sentence: str) -> Alarm:
 def _known(con: duckdb.DuckDBPyConnection, table: SourceTable) -> int:
     if table.entity is None:
         return 0
-    return int(scalar(con, f"SELECT count(*) FROM c_{table.entity}"))
+    return int(scalar(con, f"SELECT count(*) FROM {holding(table)}"))
 
 
 def _mark(con: duckdb.DuckDBPyConnection, table: SourceTable) -> str | None:
@@ -164,7 +165,7 @@ def digest(path: Path) -> str:
 def _reconcile(con: duckdb.DuckDBPyConnection, source: Source, done: Extract) -> Extract:
     """Compares the row count with what the state would hold; where it differs, reads the keys and what is missing."""
     table = done.table
-    store = f"c_{table.entity}"
+    store = holding(table)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE delta_key AS SELECT {key_text(table.key)} AS _rk, count(*) AS n "
         f"FROM read_parquet({text(str(done.file))}) GROUP BY 1"

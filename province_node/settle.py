@@ -31,6 +31,7 @@ from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.findings import check_volume, late_sources, list_findings
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
+from province_node.own import mappings_changed, open_own, own_systems, prepare_own, with_own
 from province_node.quality_pages import keep_results, write_pages
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.supplement_store import approved_supplements
@@ -104,10 +105,13 @@ def run_round(
     """Extract and settle. The change set lies in `node.changes`; the state is committed. With `plan`, nothing stays."""
     sources = load_sources(node.sources)
     catalog = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
+    own = own_systems(sources, catalog)
+    catalog = with_own(catalog, own)
     con = open_state(node, catalog, today=options.today)
     try:
         wanted = options.judge and not options.plan
         with second_judge(sources.site_dictionaries, wanted=wanted) as judge, transaction(con):
+            prepare_own(con, catalog, own)
             done = _round(con, node, catalog, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)
@@ -189,7 +193,7 @@ def _take(
         con, catalog, sources.templates, lambda n: progress("extract", n), threads=node.settings.threads
     )
     supplements += approved_supplements(node, catalog, con)
-    whole = judge_whole(con, catalog, extracts)
+    whole = judge_whole(con, catalog, extracts) or mappings_changed(con)
     last = counter(con, "extract") + len(extracts.taken)
     progress("settle", "规范化")
     begin_round(con, catalog)
@@ -223,10 +227,11 @@ def _extract(
         except HubError as error:
             opened[system] = Alarm(system, error.code, error.sentence(), error.retryable)
     tables = [t for t in catalog.source_tables() if t.entity is not None or t.purpose == CROSSWALK]
+    own = open_own(sources, own_systems(sources, catalog))
     try:
         return extract_all(
             con,
-            [(opened[t.system], t) for t in tables],
+            [*((opened[t.system], t) for t in tables), *own],
             first_number=counter(con, "extract") + 1,
             folder=node.extracts / f"{run:06d}",
             full=options.full or definitions_changed(con, catalog),
@@ -234,7 +239,7 @@ def _extract(
             progress=lambda what: progress("extract", what),
         )
     finally:
-        for source in opened.values():
+        for source in (*opened.values(), *(s for s, _ in own)):
             if not isinstance(source, Alarm):
                 source.close()
 

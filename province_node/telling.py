@@ -96,6 +96,8 @@ def _by_rule(findings: Mapping[str, int]) -> dict[str, int]:
         rule, _, severity = name.partition("/")
         found["提示" if severity == "提示" else rule] += hits
     return dict(found)
+
+
 def _tell_transit(console: Console, done: Round) -> None:
     """Rows that wait (在途, 驳回, 主记录未入库): how many stand open, how many came back."""
     waiting, closed = done.transit.waiting, done.transit.closed

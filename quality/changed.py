@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from hub.catalog import Catalog, Entity, SourceTable
-from quality.contributions import LOCAL_MARKS, Projection, platform_marks, platform_projection
+from quality.contributions import LOCAL_MARKS, Projection, holding, platform_marks, platform_projection
 from quality.expressions import ident, key_text, text
 from quality.normalise import dirt_counts, mapped_columns
 
@@ -71,7 +71,7 @@ def ingest_platform(
     if table.entity is None:
         raise RuntimeError(f"{table.name} feeds no entity")
     entity = catalog.entities[table.entity]
-    store = f"c_{entity.name}"
+    store = holding(table)
     raw = f"SELECT * FROM read_parquet({text(file)}, file_row_number = true)"
     marks = platform_marks(table, extract_no, row_hash)
     read = int(scalar(con, f"SELECT count(*) FROM read_parquet({text(file)})"))

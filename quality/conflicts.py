@@ -12,6 +12,7 @@ from hub.catalog import Catalog, Entity, Field, SourceTable
 from quality.decisions_effect import prior, source_values
 from quality.expressions import FULL_WIDTH, HALF_WIDTH, ident, record_number, text
 from quality.keys import natural_key
+from quality.own import own_tables
 from quality.survivorship import Round
 
 DECIDED = "已由权威源定值"
@@ -47,16 +48,25 @@ def losing_values(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity,
         f"AND list_contains({invalid}, {text(f.name)})) AND NOT list_contains("
         f"list_transform(coalesce(l._bad, []), lambda x: split_part(x, ':', 2)), {text(f.name)}) "
         f"THEN {{'f': {text(f.name)}, 'own': k.{ident(f.name)}::VARCHAR, 'other': l.{ident(f.name)}::VARCHAR, "
-        f"'bad': list_contains({invalid}, {text(f.name)})}} END"
+        f"'bad': list_contains({invalid}, {text(f.name)}), 'src': {_loser(round_.catalog, entity, f)}}} END"
         for f in shared
     )
     con.execute(
         f"INSERT INTO disagreement SELECT {text(entity.name)}, nk, p.f, '', CASE WHEN p.bad THEN {text(WAITING)} ELSE "
-        f"{text(DECIDED)} END, 'L', p.other, {text(table.system)}, p.own, '', _ext, _line, 1{_NOWHERE} FROM ("
+        f"{text(DECIDED)} END, p.src, p.other, {text(table.system)}, p.own, '', _ext, _line, 1{_NOWHERE} FROM ("
         f"SELECT {natural_key(entity, 'k.')} AS nk, l._ext, l._line, unnest(list_filter([{pairs}], lambda x: x IS NOT NULL)) AS p, "
         f"k._judged IS NOT NULL AS refused FROM k_{entity.name} k JOIN m_{entity.name} l ON {match} "
         "WHERE k._state <> '0' AND k._approval NOT IN ('1', '3')) WHERE p.bad OR NOT refused"
     )
+
+
+def _loser(catalog: Catalog, entity: Entity, field: Field) -> str:
+    """SQL of the source whose value lost: the school, or the own system whose letter stands for the field."""
+    own = own_tables(catalog, entity)
+    if not own:
+        return "'L'"
+    cases = " ".join(f"WHEN {text(s.letter)} THEN {text(s.system)}" for s, _ in own)
+    return f"CASE substr(l._letters, {entity.columns.index(field.name) + 1}, 1) {cases} ELSE 'L' END"
 
 
 def _ask(round_: Round, entity: Entity, field: Field) -> bool:

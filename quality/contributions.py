@@ -25,6 +25,9 @@ from quality.rules import hard_rules, label_notes
 MARKS = "_ext INTEGER, _line BIGINT, _rk VARCHAR, _raw UBIGINT, _stamp VARCHAR, _state VARCHAR, _approval VARCHAR, _copy VARCHAR, _bad VARCHAR[], _soft VARCHAR[]"
 LOCAL_MARKS = "_school VARCHAR, _id_type VARCHAR, _id_no VARCHAR, _ext INTEGER, _line BIGINT, _bad VARCHAR[], _soft VARCHAR[], _reviewed BOOLEAN"
 
+# Systems of a province's own are X1 … X9 (connectors.mapping).
+OWN = "X"
+
 # Templates say only 应届/往届; with the household register it becomes 101–104 (学生来源, label_crosswalk).
 ORIGIN = (
     "CASE WHEN {own} = '应届' THEN CASE WHEN starts_with(b.v_HKXZM, '农') THEN '102' ELSE '101' END "
@@ -43,6 +46,19 @@ def sql_type(field: Field) -> str:
 def payload_ddl(entity: Entity) -> str:
     """Column definitions of an entity's payload."""
     return ", ".join(f"{ident(f.name)} {sql_type(f)}" for f in entity.fields)
+
+
+def holding(table: SourceTable) -> str:
+    """Where a table's contributions lie: `c_<entity>` for the national platforms, `o_<system>_<entity>` for an own one."""
+    if table.entity is None:
+        raise RuntimeError(f"{table.name} feeds no entity")
+    return f"o_{table.system.lower()}_{table.entity}" if table.system.startswith(OWN) else f"c_{table.entity}"
+
+
+def create_holding(con: duckdb.DuckDBPyConnection, catalog: Catalog, table: SourceTable) -> None:
+    """The holding table of an own system's table."""
+    entity = catalog.entities[str(table.entity)]
+    con.execute(f"CREATE TABLE IF NOT EXISTS {holding(table)} ({payload_ddl(entity)}, {MARKS})")
 
 
 def create_tables(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:

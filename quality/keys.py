@@ -8,8 +8,9 @@ from __future__ import annotations
 from hub.catalog import Entity
 from quality.expressions import ident
 
-# Founded by their platform alone: a supplement never makes a school, a student number or a status (ruling 9, MODEL §6).
-NEVER_FOUNDED_BY_SCHOOLS = ("xs", "xs_xj", "xx")
+# Founded by their platform alone: a supplement never makes a school, a student number, a status,
+# its change or a graduation (ruling 9, MODEL §6).
+NEVER_FOUNDED_BY_SCHOOLS = ("xs", "xs_xj", "xs_yd", "xs_by", "xx")
 
 
 def natural_key(entity: Entity, prefix: str = "") -> str:

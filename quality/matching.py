@@ -13,6 +13,7 @@ import duckdb
 
 from hub.catalog import Catalog, Entity
 from quality.expressions import ident, text
+from quality.own import merge_own
 
 STUDENT = ("xs", "xs_sx", "xs_xj", "xs_yd", "xs_jz", "xs_jtcy", "xs_by")
 # Schools supply these for students the platform already knows.
@@ -69,13 +70,16 @@ def match_locals(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     )
     for entity in catalog.entities.values():
         con.execute(f"CREATE OR REPLACE TEMP TABLE m_{entity.name} AS {_matched(entity)}")
+        if entity.name == "xs":
+            con.execute("CREATE OR REPLACE TEMP TABLE ml_xs AS SELECT _ext, _line FROM m_xs")
+        merge_own(con, catalog, entity)
         con.execute(
             f"INSERT INTO review SELECT {text(entity.name)}, l._ext, l._line, l._school, '待数据复核员复核' "
             f"FROM l_{entity.name} l WHERE NOT l._reviewed"
         )
     con.execute(
         "INSERT INTO review SELECT 'xs', l._ext, l._line, l._school, '待学籍系统下发学籍号' FROM l_xs l "
-        "WHERE l._reviewed AND NOT EXISTS (SELECT 1 FROM m_xs m WHERE m._ext = l._ext AND m._line = l._line)"
+        "WHERE l._reviewed AND NOT EXISTS (SELECT 1 FROM ml_xs m WHERE m._ext = l._ext AND m._line = l._line)"
     )
 
 

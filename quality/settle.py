@@ -21,6 +21,7 @@ from quality.derive import derive_rows, derive_totals
 from quality.expressions import ident, key_text, record_number, text
 from quality.keys import natural_key
 from quality.matching import STUDENT, find_aliases, match_locals
+from quality.own import own_tables
 from quality.survivorship import Round, settle_entity
 
 
@@ -97,6 +98,7 @@ def settle(
 def _round(con: duckdb.DuckDBPyConnection, catalog: Catalog, secret: bytes, whole: bool) -> Round:
     names = list(catalog.entities)
     filled = [e for e in names if scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM l_{e} LIMIT 1)")]
+    filled += [e for e in names if own_tables(catalog, catalog.entities[e])]
     golden = any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in names)
     return Round(catalog, secret, whole, golden, frozenset(filled))
 

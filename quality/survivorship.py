@@ -15,8 +15,9 @@ import duckdb
 from hub.catalog import Catalog, Entity, Field, SourceTable
 from quality.contributions import sql_type
 from quality.decisions_effect import prior
-from quality.expressions import ident, key_text, record_number, text
+from quality.expressions import ident, key_text, record_number, text, texts
 from quality.keys import NEVER_FOUNDED_BY_SCHOOLS
+from quality.own import above_owner, may_fill, own_tables
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def settle_entity(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity)
         letters.append(mark)
     trace = "CASE WHEN b._src = 'L' THEN 'L' ELSE '' END || b._ext || ':' || b._line"
     if local:
-        trace += " || CASE WHEN l._line IS NULL OR b._src = 'L' THEN '' ELSE ' L' || l._ext || ':' || l._line END"
+        mark = "CASE WHEN l._tag = 'L' THEN ' L' ELSE ' ' END" if own_tables(round_.catalog, entity) else "' L'"
+        trace += f" || CASE WHEN l._line IS NULL OR b._src = 'L' THEN '' ELSE {mark} || l._ext || ':' || l._line END"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE s_{entity.name} AS SELECT b.pk, {trace} AS src_rid, "
         f"{' || '.join(letters)} AS prov, b._src, b._ext, b._line, {', '.join(values)} FROM ({aliased}) b{joins}"
@@ -93,17 +95,22 @@ def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str,
     name = ident(field.name)
     authority = round_.catalog.registry.owners[entity.name, field.name]
     own = f"b.{name}"
-    cases: list[tuple[str, str, str]] = [(f"{own} IS NOT NULL", own, "b._src")]
+    catalog, others = round_.catalog, local and bool(own_tables(round_.catalog, entity))
+    filler = f"substr(l._letters, {index}, 1)" if others else "'L'"
+    founder = f"CASE WHEN b._src = 'L' THEN {filler} ELSE b._src END" if others else "b._src"
+    cases: list[tuple[str, str, str]] = [(f"{own} IS NOT NULL", own, founder)]
+    if others and (first := above_owner(catalog, entity, field)):
+        cases.insert(0, (f"l.{name} IS NOT NULL AND {filler} IN {texts(first)}", f"l.{name}", filler))
     if round_.has_golden and letter != "L":  # a supplement's newer word replaces its older one
         mark = f"substr(g.prov, {index}, 1)"
         cases.append((f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D')", f"g.{name}", "'P'"))
-    if local and authority.fill:
+    if local and may_fill(catalog, entity, field):
         invalid = f"coalesce(list_contains(list_transform(l._bad, lambda x: split_part(x, ':', 2)), {text(field.name)}), FALSE)"
-        cases.append((f"l.{name} IS NOT NULL AND NOT {invalid}", f"l.{name}", "'L'"))
+        cases.append((f"l.{name} IS NOT NULL AND NOT {invalid}", f"l.{name}", filler))
     if round_.has_golden and authority.order != ("D",):
         cases.append((f"g.{name} IS NOT NULL AND substr(g.prov, {index}, 1) <> 'F'", f"g.{name}", "'P'"))
     if len(cases) == 1:
-        return own, f"CASE WHEN {own} IS NULL THEN '-' ELSE b._src END"
+        return own, f"CASE WHEN {own} IS NULL THEN '-' ELSE {founder} END"
     value = " ".join(f"WHEN {c} THEN {v}" for c, v, _ in cases)
     mark = " ".join(f"WHEN {c} THEN {m}" for c, _, m in cases)
     return f"CASE {value} END", f"CASE {mark} ELSE '-' END"

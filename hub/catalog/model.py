@@ -273,6 +273,8 @@ class Catalog:
     registry: Registry
     rules: dict[str, Rule]
     codes: Codes
+    own: tuple[SourceSystem, ...] = ()
+    """Systems of the province's own, from its mapping files; the shipped definitions have none."""
 
     def source_tables(self) -> tuple[SourceTable, ...]:
         """All tables of all source systems."""

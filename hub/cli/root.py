@@ -26,6 +26,7 @@ SUMMARIES = {
     "sample": "生成样例数据源（人员均为虚构）",
     "sync": "省级：从数据源同步、定值、封装并送出（plan、run、status、retry、template）",
     "supplement": "学校补录：模板、导入、复核、错误行",
+    "source": "数据源：接入自建系统、测试、对照标准检查",
     "transit": "在途、驳回与挂起的数据：列表、导出、核对着落",
     "intake": "部级：接收、验证、入库并签发回执",
     "records": "正式库记录：计数、摘要、导出",

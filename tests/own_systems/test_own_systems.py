@@ -1,0 +1,212 @@
+"""A province's own system is a source by its mapping file alone: below the owner, above the school, never silent."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from connectors.mapped import MappedSource
+from connectors.mapping import load_mapping
+from connectors.registry import load_sources, open_source
+from hub.catalog import Authority, Catalog, load_catalog
+from hub.errors import UsageError
+from province_node import settle
+from province_node.conform import conform
+from province_node.source_cli import _write
+from tests.settling.handmade import base
+from tests.settling.handmade import people as p
+from tests.settling.handmade.node import Settled
+from tests.settling.handmade.world import SECOND_DAY, World
+
+MAPPING = """
+system: X1
+name: 省自建系统
+letter: A
+version: 1
+tables:
+  - table: T_STU
+    entity: xs
+    key: [NO]
+    updated: UPD
+    state: {column: ZT, cancelled: ["9"]}
+    columns:
+      - {name: NO, field: GRBSM}
+      - {name: MAIL, field: DZXX}
+      - {name: SEX, field: XBM, form: code, codes: {M: "1", F: "2"}}
+      - {name: HEALTH, field: JKZKM, form: label}
+"""
+ONE, TWO, GAP = p.student(5, p.A), p.student(15, p.A), p.student(901, p.A)
+Row = tuple[str, str | None, str, str | None, str, str]
+
+
+def rows(**mail: str) -> list[Row]:
+    day = "2026-03-09 10:00:00"
+    return [
+        (ONE.xs["GRBSM"], mail.get("one", "one@x.cn"), "M", "健康或良好", "0", mail.get("at", day)),
+        (TWO.xs["GRBSM"], "two@x.cn", "F", "健康或良好", "9", day),
+        (GAP.xs["GRBSM"], None, "M", "有慢性病", "0", day),
+        ("G411002200809019999", "nobody@x.cn", "?", None, "0", day),
+    ]
+
+
+def province() -> World:
+    w = base.clean()
+    w.student("gap", GAP, src={"xs": {"JKZKM": None}})
+    return w
+
+
+def put(folder: Path, some: list[Row], mapping: str = MAPPING) -> None:
+    (folder / "x1.yaml").write_text(mapping, encoding="utf-8")
+    (folder / "x1.db").unlink(missing_ok=True)
+    con = sqlite3.connect(folder / "x1.db")
+    con.execute("CREATE TABLE T_STU (NO TEXT, MAIL TEXT, SEX TEXT, HEALTH TEXT, ZT TEXT, UPD TEXT)")
+    con.executemany("INSERT INTO T_STU VALUES (?, ?, ?, ?, ?, ?)", some)
+    con.commit()
+    con.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Settled:
+    made = Settled(tmp_path, province())
+    put(tmp_path / "src", rows())
+    return made
+
+
+def told(node: Settled, who: p.Student, field: str) -> list[Any]:
+    """Value and provenance letter of one field of one student."""
+    at = load_catalog().entities["xs"].columns.index(field) + 1
+    return node.ask(f"SELECT {field}, substr(prov, {at}, 1) FROM g_xs WHERE GRBSM = ?", [who.xs["GRBSM"]])
+
+
+def test_an_own_system_fills_what_the_owner_lacks_with_a_letter_of_its_own_and_loses_where_the_owner_speaks(
+    node: Settled,
+) -> None:
+    done = node.day()
+    assert done.alarms == ()
+    assert {str(e["system"]) for e in done.extracts} >= {"X1"}
+    assert told(node, ONE, "DZXX") == [("one@x.cn", "A")]
+    assert told(node, GAP, "JKZKM") == [("3", "A")]
+    assert told(node, ONE, "XBM") == [("1", "S")]
+    assert told(node, TWO, "DZXX") == [(None, "-")], "cancelled at the own system"
+    # A person no platform knows is not founded by an own system, and a bad value is listed.
+    assert node.ask("SELECT count(*) FROM g_xs WHERE GRBSM = 'G411002200809019999'") == [(0,)]
+    listed = node.ask("SELECT rule, field FROM known_issue WHERE source = 'X1' ORDER BY ALL")
+    assert ("YX05", "XBM") in listed
+
+
+def test_a_value_that_differs_from_the_owners_is_kept_as_a_losing_one(node: Settled, tmp_path: Path) -> None:
+    some = rows()
+    put(tmp_path / "src", [(some[0][0], None, "F", "有慢性病", "0", some[0][5])])
+    node.day()
+    found = node.ask(
+        "SELECT field, value, winner_value, state FROM known_disagreement WHERE source = 'X1' ORDER BY ALL"
+    )
+    assert found == [("JKZKM", "3", "1", "已由权威源定值"), ("XBM", "2", "1", "已由权威源定值")]
+
+
+def test_a_later_change_moves_only_what_it_touches_and_a_row_gone_there_is_kept_as_prior(
+    node: Settled, tmp_path: Path
+) -> None:
+    node.day()
+    put(tmp_path / "src", rows(one="new@x.cn", at="2026-03-10 09:00:00"))
+    done = node.day(SECOND_DAY)
+    assert not done.whole
+    assert done.settled.changes.counts.updated == 1
+    assert told(node, ONE, "DZXX") == [("new@x.cn", "A")]
+    put(tmp_path / "src", rows(one="new@x.cn", at="2026-03-10 09:00:00")[1:])
+    node.day(SECOND_DAY)
+    assert told(node, ONE, "DZXX") == [("new@x.cn", "P")]
+    assert node.day(SECOND_DAY).settled.changes.counts.rows == 0
+
+
+def test_a_changed_mapping_reads_the_system_anew_and_settles_everything(node: Settled, tmp_path: Path) -> None:
+    node.day()
+    put(tmp_path / "src", rows(), MAPPING.replace("field: DZXX", "field: CYM"))
+    assert node.day(SECOND_DAY).whole
+    assert told(node, ONE, "CYM") == [("one@x·cn", "A")]
+    (tmp_path / "src" / "x1.yaml").unlink()
+    assert node.day(SECOND_DAY).whole
+    assert told(node, ONE, "CYM") == [("one@x·cn", "P")]
+
+
+def test_the_registry_can_set_an_own_system_above_the_national_owner(
+    node: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ranked(site: Path | None = None) -> Catalog:
+        catalog = load_catalog(site)
+        owners = {**catalog.registry.owners, ("xs", "JKZKM"): Authority(("X1", "S1"), True)}
+        return replace(catalog, registry=replace(catalog.registry, owners=owners))
+
+    some = rows()
+    put(tmp_path / "src", [(some[0][0], None, "M", "有慢性病", "0", some[0][5])])
+    monkeypatch.setattr(settle, "load_catalog", ranked)
+    node.day()
+    assert told(node, ONE, "JKZKM") == [("3", "A")]
+    assert told(node, TWO, "JKZKM") == [("1", "S")]
+
+
+def test_an_own_system_that_cannot_be_read_changes_nothing_and_raises_an_alarm(node: Settled, tmp_path: Path) -> None:
+    node.day()
+    (tmp_path / "src" / "x1.db").unlink()
+    con = sqlite3.connect(tmp_path / "src" / "x1.db")
+    con.close()
+    done = node.day(SECOND_DAY)
+    assert [a.source for a in done.alarms] == ["X1.T_STU"]
+    assert told(node, ONE, "DZXX") == [("one@x.cn", "A")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (MAPPING.replace("system: X1", "system: S1"), "X1 至 X9"),
+        (MAPPING.replace("letter: A", "letter: S"), "未被占用"),
+        (MAPPING.replace("field: DZXX", "field: MAILBOX"), "MAILBOX"),
+        (MAPPING.replace("entity: xs", "entity: pupil"), "pupil"),
+        (MAPPING.replace("field: GRBSM", "field: CYM"), "GRBSM"),
+        (MAPPING.replace("form: label", "form: spoken"), "spoken"),
+        ("- nothing", "映射"),
+        ("a: [", "YAML"),
+    ],
+)
+def test_a_mapping_that_cannot_work_is_refused_with_the_place(tmp_path: Path, wrong: str, said: str) -> None:
+    (tmp_path / "x1.yaml").write_text(wrong, encoding="utf-8")
+    with pytest.raises(UsageError, match=said) as refused:
+        load_mapping(tmp_path / "x1.yaml", load_catalog())
+    assert refused.value.code == "E2430"
+
+
+def test_conformity_counts_fields_codes_and_keys_and_shows_no_persons_value(tmp_path: Path) -> None:
+    put(tmp_path, [*rows(), rows()[0], ("", "x", "M", None, "0", "2026-03-09 10:00:00")])
+    catalog = load_catalog()
+    own = load_mapping(tmp_path / "x1.yaml", catalog)
+    source = MappedSource(open_source(f"sqlite:///{tmp_path / 'x1.db'}"), own)
+    report = conform(source, own, catalog, today="2026-03-10", reader=None, node="")
+    source.close()
+    (one,) = report.tables
+    assert (one.rows, one.keys, one.null_keys, one.repeated_keys) == (6, 4, 1, 1)
+    assert not report.conforms
+    assert "CSRQ" in one.missing_required
+    (sex,) = (f for f in one.fields if f.field == "XBM")
+    assert (sex.column, sex.unknown, sex.examples) == ("SEX", 1, ("?",))
+    _write(report, tmp_path / "report.xlsx")
+    shown = str([list(s.values) for s in openpyxl.load_workbook(tmp_path / "report.xlsx")])
+    assert "SEX" in shown
+    assert ONE.xs["GRBSM"] not in shown
+    assert "x.cn" not in shown
+
+
+def test_own_systems_are_named_in_sources_toml(tmp_path: Path) -> None:
+    put(tmp_path, rows())
+    text = '[sources]\nS1 = "sqlite:///s1.db"\n[own.X1]\nurl = "sqlite:///x1.db"\nmapping = "x1.yaml"\n'
+    (tmp_path / "sources.toml").write_text(text, encoding="utf-8")
+    (own,) = load_sources(tmp_path).own
+    assert (own.id, own.mapping.name) == ("X1", "x1.yaml")
+    assert own.url.endswith("x1.db")
+    (tmp_path / "sources.toml").write_text(text.replace('"x1.yaml"', '"none.yaml"'), encoding="utf-8")
+    with pytest.raises(UsageError, match="mapping"):
+        load_sources(tmp_path)

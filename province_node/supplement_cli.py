@@ -22,6 +22,7 @@ from hub.cli.release import release_of
 from hub.cli.shell import Shell, shell_of
 from hub.errors import InputError, UsageError
 from hub.settings import Node
+from province_node.missing_cli import list_missing, show_completeness
 from province_node.settle import require_province
 from province_node.supplement_export import export_wrong, shown_lines, write_empty
 from province_node.supplement_intake import Imported, import_file
@@ -259,6 +260,10 @@ def export_wrong_(
     rows = export_wrong(store, catalog, number, out, plain=plain)
     text = f"已导出 {rows:,} 行错误行：{out}" if rows else f"未发现问题：第 {number} 号没有错误行（{out} 只有表头）"
     emit(shell, {"file": number, "rows": rows, "out": out.name, "plain": plain}, lambda c: c.print(text))
+
+
+app.command("missing")(list_missing)
+app.command("completeness")(show_completeness)
 
 
 def _province(ctx: typer.Context) -> tuple[Shell, Node]:

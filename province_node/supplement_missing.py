@@ -1,0 +1,216 @@
+"""What each school still has to supply (待补录, rulings 4, 5), and how complete its required forms are.
+
+Decides what counts as missing: required fields that are empty in a golden record (they do not block), and records that
+are quarantined for want of one (they do). Completeness goes by the forms table of the national guide
+(`schemas/forms/required.yaml`): of a form the hub holds, whether there are records and how full their required fields
+are; of the others nothing can be said here, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import sqlalchemy as sa
+import yaml
+
+from connectors.templates import all_templates
+from hub.catalog import Catalog, Entity, Field
+from hub.masking import mask_key
+from hub.store import Reader
+from hub.store.ledger import QUARANTINE
+from schemas import ROOT
+
+REQUIRED: Final = "必填"
+IN_STORE, KEPT_OUT = "正式记录中为空", "因此被隔离"
+# Rules of the gate that want a value (WZ08 wants whole records and is no field to fill).
+WANTING: Final = ("WZ01", "WZ02", "WZ03", "WZ05", "WZ06")
+CHUNK: Final = 500
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of the national system; `words` by school type (TBLXM 1–4), `entity` where the hub holds it."""
+
+    module: str
+    name: str
+    entity: str | None
+    words: tuple[str, ...]
+
+    def required(self, school_type: str) -> bool:
+        return self.words[int(school_type) - 1] == REQUIRED
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One value a school has to supply. `record`: the natural key, private data."""
+
+    school: str
+    entity: str
+    record: str
+    field: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """One school: required forms by the guide, those the hub holds, those with records, share of required values."""
+
+    school: str
+    name: str
+    type: str
+    required: int
+    held: int
+    filled: int
+    empty_forms: tuple[str, ...]
+    values: int
+    present: int
+
+    @property
+    def rate(self) -> float | None:
+        """完整率: non-empty required values over all of them; None where there are none."""
+        return self.present / self.values if self.values else None
+
+
+@lru_cache(maxsize=1)
+def forms() -> tuple[Form, ...]:
+    """The forms table as the guide has it."""
+    doc = _document()
+    return tuple(Form(f["module"], f["form"], f.get("entity"), tuple(f["words"])) for f in doc["forms"])
+
+
+def school_types() -> Mapping[str, str]:
+    """TBLXM → the guide's name of the school type."""
+    return dict(_document()["school_types"])
+
+
+def _document() -> Any:
+    text = (ROOT / "forms" / "required.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - text only, no objects
+
+
+def wanted_fields(catalog: Catalog, entity: Entity) -> tuple[Field, ...]:
+    """Required fields somebody has to supply: neither key nor computed."""
+    owners = catalog.registry.owners
+    return tuple(
+        f
+        for f in entity.fields
+        if f.required == "M" and f.name not in entity.key and owners[entity.name, f.name].order != ("D",)
+    )
+
+
+def missing(reader: Reader, catalog: Catalog, node: str, *, school: str | None = None) -> Iterator[Gap]:
+    """Every value to supply, entity by entity; streamed."""
+    for entity in catalog.entities.values():
+        yield from _empty_in_store(reader, catalog, entity, node, school)
+    yield from _kept_out(reader, catalog, node, school)
+
+
+def _golden(catalog: Catalog, name: str) -> Any:
+    columns = ("node", "pk", *(c.lower() for c in catalog.entities[name].columns))
+    return sa.table(f"g_{name}", *(sa.column(c) for c in columns))
+
+
+def _with_school(catalog: Catalog, entity: Entity, node: str) -> tuple[Any, Any, Any]:
+    """(table, FROM with the student's school where the entity carries none, school column)."""
+    own = _golden(catalog, entity.name)
+    if "XXDM" in entity.by_name:
+        return own, own, own.c.xxdm
+    xs = _golden(catalog, "xs")
+    joined = own.join(xs, sa.and_(xs.c.grbsm == own.c.grbsm, xs.c.node == node))
+    return own, joined, xs.c.xxdm
+
+
+def _empty_in_store(reader: Reader, catalog: Catalog, entity: Entity, node: str, school: str | None) -> Iterator[Gap]:
+    fields = wanted_fields(catalog, entity)
+    if not fields:
+        return
+    own, source, of_school = _with_school(catalog, entity, node)
+    keys = [own.c[k.lower()] for k in entity.key]
+    cells = [own.c[f.name.lower()] for f in fields]
+    query = (
+        sa.select(of_school, *keys, *cells)
+        .select_from(source)
+        .where(own.c.node == node, sa.or_(*(c.is_(None) for c in cells)))
+    )
+    if school is not None:
+        query = query.where(of_school == school)
+    for row in reader.connection.execute(query.execution_options(yield_per=5_000)):
+        record = "|".join(str(v if v is not None else "") for v in row[1 : 1 + len(keys)])
+        for field, value in zip(fields, row[1 + len(keys) :], strict=True):
+            if value is None:
+                yield Gap(str(row[0]), entity.name, record, field.name, IN_STORE)
+
+
+def _kept_out(reader: Reader, catalog: Catalog, node: str, school: str | None) -> Iterator[Gap]:
+    q = QUARANTINE.c
+    query = (
+        sa.select(q.school, q.entity, q.natural_key, q.field)
+        .where(q.closed_run.is_(None), q.rule.in_(WANTING))
+        .order_by(q.entity, q.src_rid, q.field)
+    )
+    found = reader.connection.execute(query).all()
+    homes = _homes(reader, catalog, node, [str(r[2]).split("|")[0] for r in found if not r[0] and r[2]])
+    for home, entity, record, field in found:
+        where = home or homes.get(str(record or "").split("|")[0], "")
+        if school is None or where == school:
+            yield Gap(str(where), str(entity), str(record or ""), str(field), KEPT_OUT)
+
+
+def _homes(reader: Reader, catalog: Catalog, node: str, numbers: list[str]) -> dict[str, str]:
+    """School of each student number, golden or itself refused."""
+    xs, q = _golden(catalog, "xs"), QUARANTINE.c
+    homes: dict[str, str] = {}
+    wanted = sorted(set(numbers))
+    for at in range(0, len(wanted), CHUNK):
+        some = wanted[at : at + CHUNK]
+        refused = sa.select(q.natural_key, q.school).where(q.entity == "xs", q.natural_key.in_(some))
+        golden = sa.select(xs.c.grbsm, xs.c.xxdm).where(xs.c.node == node, xs.c.grbsm.in_(some))
+        for query in (refused, golden):
+            homes |= {str(k): str(s) for k, s in reader.connection.execute(query) if s}
+    return homes
+
+
+def shown_gap(catalog: Catalog, gap: Gap) -> list[str]:
+    """A gap as the school reads it: entity, masked record, field, why, template to use."""
+    entity = catalog.entities[gap.entity]
+    field = entity.by_name.get(gap.field)
+    template = gap.entity if gap.entity in all_templates(catalog) else ""
+    return [entity.cn, mask_key(entity, gap.record) or "", field.cn if field else "", gap.field, gap.why, template]
+
+
+def completeness(reader: Reader, catalog: Catalog, node: str, *, school: str | None = None) -> list[Completeness]:
+    """Every school of the store, by code."""
+    xx = _golden(catalog, "xx")
+    query = sa.select(xx.c.xxdm, xx.c.xxmc, xx.c.tblxm).where(xx.c.node == node).order_by(xx.c.xxdm)
+    if school is not None:
+        query = query.where(xx.c.xxdm == school)
+    schools = reader.connection.execute(query).all()
+    held = {f.entity for f in forms() if f.entity}
+    counted = {name: _counted(reader, catalog, catalog.entities[name], node) for name in sorted(held)}
+    return [_of_school(counted, str(code), str(name or ""), str(kind or "1")) for code, name, kind in schools]
+
+
+def _counted(reader: Reader, catalog: Catalog, entity: Entity, node: str) -> dict[str, tuple[int, int, int]]:
+    """School → (records, required values, of them present), one pass in the database."""
+    fields = wanted_fields(catalog, entity)
+    own, source, of_school = _with_school(catalog, entity, node)
+    present = [sa.func.count(own.c[f.name.lower()]) for f in fields]
+    query = sa.select(of_school, sa.func.count(), *present).select_from(source).where(own.c.node == node)
+    found = reader.connection.execute(query.group_by(of_school))
+    return {str(r[0]): (int(r[1]), int(r[1]) * len(fields), sum(int(n) for n in r[2:])) for r in found}
+
+
+def _of_school(
+    counted: Mapping[str, Mapping[str, tuple[int, int, int]]], code: str, name: str, kind: str
+) -> Completeness:
+    required = [f for f in forms() if f.required(kind)]
+    held = [f for f in required if f.entity]
+    tallies = [counted[str(f.entity)].get(code, (0, 0, 0)) for f in held]
+    empty = tuple(f"{f.module}-{f.name}" for f, t in zip(held, tallies, strict=True) if not t[0])
+    return Completeness(
+        code, name, kind, len(required), len(held), len(held) - len(empty), empty,
+        sum(t[1] for t in tallies), sum(t[2] for t in tallies),
+    )  # fmt: skip

@@ -99,8 +99,9 @@ _SHIPPED = (BatchState.SEALED, BatchState.SENT)
 
 
 def open_transport(node: Node, keyring: Keyring) -> ClientTransport:
-    """The exchange place of a province; SFTP host keys from the settings, otherwise from the trust list (10.2)."""
-    pins = node.settings.sftp_host_keys or keyring.trust.member("moe").ssh_host_keys
+    """The exchange place of a province; SFTP host keys from the trust list, which rotates them (10.2), and from the
+    settings only while the list names none."""
+    pins = keyring.trust.member("moe").ssh_host_keys or node.settings.sftp_host_keys
     key_file = node.folder / node.settings.sftp_key
     return open_client(node.transport_url, node.party, key_file=key_file, host_keys=pins)
 

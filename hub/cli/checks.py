@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from hub.cli.shell import Shell
     from hub.settings import Node
+    from hub.trust.trust_list import TrustList
 
 DISTRIBUTION = "vocational-education-hub"
-KEY_DAYS_WARN, CLOCK_SECONDS_WARN = 30, 5
+KEY_DAYS_WARN, LOGIN_DAYS_WARN, CLOCK_SECONDS_WARN = 30, 14, 5
 DISK_BAD, DISK_WARN = 1 << 30, 10 << 30
 # Certificates, public keys and the note beside them are for everyone to read.
 _OPEN_FILES = (".cert.pem", ".pub", "README")
@@ -60,6 +61,7 @@ def of_node(shell: Shell) -> list[Finding]:
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("数据库", lambda: _database(shell, node)),
         ("密钥", lambda: _keys(shell, node)),
+        ("登录证书", lambda: _login(node, shell.now())),
         ("密钥文件权限", lambda: _modes(node)),
         ("传输", lambda: _transport(node)),
         ("时钟", lambda: _clock(node)),
@@ -160,6 +162,38 @@ def _keys(shell: Shell, node: Node) -> Iterator[Finding]:
     state = {Freshness.FRESH: "ok", Freshness.GRACE: "warn", Freshness.EXPIRED: "bad"}[trust.freshness(at)]
     detail = f"第 {trust.version} 版，有效至 {trust.expires:%Y-%m-%d %H:%M}Z"
     yield Finding("信任清单", state, detail, "" if state == "ok" else "联系部级取得新的信任清单")
+    yield _crls(trust, at)
+
+
+def _crls(trust: TrustList, at: datetime) -> Finding:
+    """Revocation lists in use: their next update, and what to do when it has passed (protocol 4.4)."""
+    from hub.trust.chain import crl_is_stale
+
+    if crl_is_stale(trust.crls, at=at):
+        return Finding("吊销列表", "warn", "已过更新时间，宽限期 72 小时", "取得新的吊销列表，用 hub key accept 导入")
+    due = min((crl.next_update for crl in trust.crls.by_issuer.values()), default=None)
+    return Finding("吊销列表", "ok", f"有效至 {due:%Y-%m-%d %H:%M}Z" if due else "没有")
+
+
+def _login(node: Node, at: datetime) -> Iterator[Finding]:
+    """Days left of the SFTP login certificate, where one lies beside the key (protocol 2.2)."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization.ssh import SSHCertificate, load_ssh_public_identity
+
+    key_file = node.folder / node.settings.sftp_key
+    path = key_file.with_name(f"{key_file.name}-cert.pub")
+    if not path.is_file():
+        return
+    try:
+        cert = load_ssh_public_identity(path.read_bytes())
+    except (ValueError, UnsupportedAlgorithm):
+        cert = None
+    if not isinstance(cert, SSHCertificate):
+        yield Finding("登录证书", "bad", "无法读取", "请部级重新签发（hub transfer certify）")
+        return
+    left = int((cert.valid_before - at.timestamp()) // 86400)
+    state = "bad" if left < 0 else "warn" if left < LOGIN_DAYS_WARN else "ok"
+    yield Finding("登录证书", state, f"还剩 {left} 天", "" if state == "ok" else "请部级换发（hub transfer certify）")
 
 
 def _days(name: str, cert: x509.Certificate, at: datetime) -> Finding:
@@ -188,7 +222,7 @@ def _transport(node: Node) -> Iterator[Finding]:
         good = root.is_dir() and os.access(root, os.R_OK | os.W_OK)
         yield Finding("传输", "ok" if good else "bad", f"{kind} 交换目录", "" if good else "建立交换目录并授予读写权限")
         return
-    pins = node.settings.sftp_host_keys or open_trust(node.trust, at=datetime.now(UTC)).member("moe").ssh_host_keys
+    pins = open_trust(node.trust, at=datetime.now(UTC)).member("moe").ssh_host_keys or node.settings.sftp_host_keys
     key_file = node.folder / node.settings.sftp_key
     with open_client(node.transport_url, node.party, key_file=key_file, host_keys=pins) as client:
         waiting = len(list(client.list_out()))

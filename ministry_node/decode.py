@@ -104,27 +104,33 @@ class Decoder:
         raise refused(str(code), _WHY[str(why)].format(n=n + 1), where=where)
 
     def _ask(self, request: bytes, seconds: float) -> dict[str, Any]:
+        """The child's answer. A child that died is replaced and asked once more: it may have died of something else
+        than this file, and a batch must not be void for that."""
+        for _ in range(2):
+            line = self._line(request, seconds)
+            if line is None:
+                self._stop()
+                return {"fault": "E_BUDGET", "why": "time", "n": 0}
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                answer = None
+            if isinstance(answer, dict):
+                return answer
+            self._stop()
+        return {"fault": "E_PARQUET", "why": "unreadable", "n": 0}
+
+    def _line(self, request: bytes, seconds: float) -> bytes | None:
+        """What the child says: a line, b"" when it died, None when it took too long."""
         child = self._running()
         if child.stdin is None:
             raise RuntimeError("the decoder has no pipe")
         try:
             child.stdin.write(request)
             child.stdin.flush()
-            line = _read_line(child, seconds)
+            return _read_line(child, seconds)
         except BrokenPipeError:
-            line = b""
-        if line is None:
-            self._stop()
-            return {"fault": "E_BUDGET", "why": "time", "n": 0}
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            # The child died (out of memory inside the decoder, a crash): the next file gets a new one.
-            self._stop()
-            return {"fault": "E_PARQUET", "why": "unreadable", "n": 0}
-        return answer
+            return b""
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:

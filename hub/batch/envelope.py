@@ -18,11 +18,10 @@ from enum import StrEnum
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from hub.batch import strictjson, wire
 from hub.errors import RefusedError
-from hub.trust.chain import CRL_GRACE, CrlSet, check_chain, check_revocation
+from hub.trust.chain import CRL_GRACE, MALFORMED, CrlSet, check_chain, check_revocation
 from hub.trust.keys import ALGORITHMS, Signer, cert_spki, signature_holds
 from hub.trust.trust_list import TrustedKey, TrustList
 from hub.verdict import refused
@@ -244,12 +243,12 @@ def _entry(item: dict[str, Any], where: str) -> Signature:
 def _certificates(pem: str, where: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem.encode("utf-8"))
-    except ValueError:
+    except MALFORMED:
         raise refused("E_CHAIN", "信封中的证书无法解析", where=where) from None
 
 
 def _spki_or_none(cert: x509.Certificate) -> bytes | None:
     try:
         return cert_spki(cert)
-    except (ValueError, UnsupportedAlgorithm):
+    except MALFORMED:
         return None

@@ -28,6 +28,16 @@ from hub.verdict import refused
 DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 CRL_GRACE = timedelta(hours=72)
 MAX_CHAIN = 4  # leaf, at most two intermediates, anchor
+# What `cryptography` may raise over a certificate or CRL somebody made up; not all of it is a ValueError.
+MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
 _KNOWN_CRL_EXTENSIONS = (x509.CRLNumber, x509.AuthorityKeyIdentifier)
 
 
@@ -78,7 +88,7 @@ def parse_crl(der: bytes, authorities: Sequence[x509.Certificate]) -> Crl:
                 raise refused("E_CHAIN", "吊销列表含有不认识的关键扩展")
         next_update = crl.next_update_utc
         entries = {entry.serial_number: entry.revocation_date_utc for entry in crl}
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except MALFORMED:
         raise refused("E_CHAIN", "吊销列表无法解析或缺少编号") from None
     if next_update is None:
         raise refused("E_CHAIN", "吊销列表没有下次更新时间")
@@ -127,7 +137,7 @@ def check_chain(
         chain = verifier.verify(leaf, list(intermediates)).chain
         if _is_authority(leaf):
             raise refused("E_CHAIN", "签名证书不得同时是签发机构证书")
-    except (VerificationError, ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except (VerificationError, *MALFORMED):
         raise refused("E_CHAIN", "证书过期、用途不符或不是由信任清单中的机构签发") from None
     if len(chain) > MAX_CHAIN or not all(is_strong(cert.public_key()) for cert in chain):
         raise refused("E_CHAIN", "证书链过长，或其中的密钥类型、长度不合规定")

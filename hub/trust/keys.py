@@ -148,7 +148,7 @@ def load_certificates(pem: str | bytes, *, where: str = "") -> list[x509.Certifi
     """Certificates of a PEM text, leaf first; KeyMaterialError E1202 when there is none."""
     try:
         return x509.load_pem_x509_certificates(pem.encode() if isinstance(pem, str) else pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise KeyMaterialError("E1202", "证书文件无法读取", where=where, step="核对文件是否为 PEM 证书") from None
 
 

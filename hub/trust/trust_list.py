@@ -21,7 +21,7 @@ from cryptography import x509
 
 from hub.batch import strictjson, wire
 from hub.batch.limits import Limits
-from hub.trust.chain import CrlSet
+from hub.trust.chain import MALFORMED, CrlSet
 from hub.trust.keys import SUITE_I1, cert_keyid, is_strong, keyid_of_spki
 from hub.verdict import refused
 
@@ -280,6 +280,6 @@ def _certificate(text: str, where: str) -> x509.Certificate:
     try:
         cert = x509.load_der_x509_certificate(wire.read_base64(text, where=where))
         cert.public_key()
-    except ValueError:
+    except MALFORMED:
         raise refused("E_ENV_JSON", "证书无法解析", where=where) from None
     return cert

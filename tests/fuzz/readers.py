@@ -6,6 +6,8 @@ else, an exception of another kind above all, is a finding.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +17,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from hub.batch import strictjson
 from hub.batch.cipher import decrypt_file, encrypt_file
 from hub.batch.envelope import PayloadType, build, parse, verify
 from hub.batch.limits import Limits
@@ -23,6 +27,7 @@ from hub.batch.manifest import manifest_payload, read_manifest
 from hub.catalog import load_catalog
 from hub.changes import change_schema
 from hub.errors import RefusedError
+from hub.trust.chain import parse_crl
 from hub.trust.trust_list import parse_trust_list
 from hub.verdict import CODES
 from ministry_node.decode import Decoder
@@ -59,7 +64,7 @@ def targets() -> Iterator[list[Target]]:
     """All readers, with their files and the decoder's process; closed at the end."""
     with tempfile.TemporaryDirectory(prefix="hub-fuzz-") as temporary, Decoder(Limits()) as decoder:
         folder = Path(temporary)
-        yield [_envelope(), _manifest(), _trust_list(), _cms(folder), _parquet(folder, decoder)]
+        yield [_envelope(), _certificate(), _crl(), _manifest(), _trust_list(), _cms(folder), _parquet(folder, decoder)]
 
 
 def _envelope() -> Target:
@@ -72,6 +77,32 @@ def _envelope() -> Target:
         return verify(data, payload_type=PayloadType.BATCH_MANIFEST, trust=net.trust, role=role, at=NOW).payload
 
     return Target("envelope", good, read, authentic=True)
+
+
+def _certificate() -> Target:
+    """The certificate inside an envelope whose signature is good."""
+    net = network()
+    envelope = json.loads(build(PayloadType.BATCH_MANIFEST, manifest_payload(manifest(net)), [net.signer("13")]))
+
+    def read(data: bytes) -> object:
+        pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(data).decode()}\n-----END CERTIFICATE-----\n"
+        envelope["signatures"][0]["cert"] = pem
+        body, role = strictjson.emit(envelope), STREAM.manifest_role
+        return verify(body, payload_type=PayloadType.BATCH_MANIFEST, trust=net.trust, role=role, at=NOW).payload
+
+    return Target("certificate", net.sign["13"].cert.public_bytes(Encoding.DER), read, authentic=True)
+
+
+def _crl() -> Target:
+    """A revocation list from `pub/`: nobody has vouched for it before it is parsed."""
+    net = network()
+    good = net.authority.crl(3, now=NOW, revoked=[(4711, NOW)])
+
+    def read(data: bytes) -> object:
+        found = parse_crl(data, [net.authority.cert])
+        return found.number, found.next_update, dict(found.revoked)
+
+    return Target("CRL", good, read, authentic=True)
 
 
 def _manifest() -> Target:

@@ -10,7 +10,15 @@ import pytest
 from tests.fuzz.mutate import mutations
 from tests.fuzz.readers import Target, outcome, targets
 
-COUNT = {"envelope": 400, "manifest": 400, "trust list": 60, "CMS": 400, "Parquet": 200}
+COUNT = {
+    "envelope": 400,
+    "certificate": 400,
+    "CRL": 400,
+    "manifest": 400,
+    "trust list": 400,
+    "CMS": 400,
+    "Parquet": 200,
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +33,7 @@ def test_spoiled_bytes_are_refused_with_a_code_or_mean_what_they_meant(readers: 
     assert outcome(target, target.good) is None
     codes = Counter(outcome(target, data) for data in mutations(target.good, COUNT[name], seed=1))
     assert sum(codes.values()) == COUNT[name]
-    assert len(codes) > 1
+    assert sum(count for code, count in codes.items() if code) > COUNT[name] // 2
     assert outcome(target, target.good) is None
 
 

@@ -106,7 +106,7 @@ def list_at(folder: Path, version: int) -> TrustList:
 
 
 def accepted_grants(folder: Path) -> dict[str, str]:
-    """Name and payload digest of every epoch grant that was verified before."""
+    """Name of every epoch grant that was verified before, and the digest of the very bytes."""
     if not (folder / GRANTS).is_file():
         return {}
     data = _json(folder, GRANTS)

@@ -35,6 +35,14 @@ class Outcome:
             "SELECT rule, field, state FROM known_issue WHERE entity = ? AND natural_key = ?", [entity, joined]
         ).fetchall()
 
+    def noted(self, entity: str, key: dict[str, str]) -> set[str]:
+        """Rules that a standing record breaks without being kept out."""
+        joined = "|".join(str(key.get(k, "")) for k in CATALOG.entities[entity].key)
+        found = self.con.execute(
+            "SELECT rule FROM known_finding WHERE entity = ? AND natural_key = ?", [entity, joined]
+        ).fetchall()
+        return {r[0] for r in found}
+
     def conflicts(self, entity: str, key: dict[str, str]) -> list[tuple[str, str, str | None, str | None]]:
         """(field, state, value, winner value) of the open disagreements of a record."""
         joined = "|".join(str(key.get(k, "")) for k in CATALOG.entities[entity].key)
@@ -66,6 +74,8 @@ def problems(case: dict[str, Any], look_up: Outcome) -> str:
             and rows[0][expected["field"]]
         ):
             return f"golden {expected['field']} is not empty"
+        if outcome == "golden" and expected.get("rule") and expected["rule"] not in look_up.noted(entity, key):
+            return f"{expected['rule']} notes nothing of it"
         return ""
     if rows and outcome in ("cancelled", "rejected", "deleted"):
         return "is golden"

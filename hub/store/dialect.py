@@ -10,12 +10,14 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from hub.store.tables import Tables
+
 
 class Dialect(Protocol):
     """The differences between databases."""
 
-    # A staging table gets its row number as primary key where that makes joins on it a direct look-up.
-    stage_keyed: bool
+    # What a reader's transaction is set to, so that it sees one state; None where that is always so.
+    reading_level: str | None
 
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:
         """Engine whose transactions wait at most `busy_seconds` for a lock and never show parameters in errors."""
@@ -35,6 +37,42 @@ class Dialect(Protocol):
 
     def insert(self, connection: sa.Connection, table: sa.Table, batch: Any) -> None:
         """Bulk insert of a record batch (≤ 65,536 rows); its column names are the table's, lower case."""
+        ...
+
+    def insert_new(self, connection: sa.Connection, table: sa.Table, batch: Any) -> bool:
+        """As `insert` into a golden table; False, with nothing done, when a key of the batch is there already."""
+        ...
+
+    def remove(self, connection: sa.Connection, table: sa.Table, keys: Any) -> None:
+        """Deletes the rows that have one of `keys`: a record batch of the table's whole key, each key once."""
+        ...
+
+    def stage_for(self, table: sa.Table) -> sa.Table:
+        """The temporary table (`hub.store.stage`) in which rows for this golden table wait."""
+        ...
+
+    def scratch(self, connection: sa.Connection, table: sa.Table) -> None:
+        """The temporary table stands empty, for this transaction alone."""
+        ...
+
+    def scratch_from(self, connection: sa.Connection, table: sa.Table, select: str) -> None:
+        """The temporary table stands with the rows of `select`, whose columns are the table's in their order."""
+        ...
+
+    def discard(self, connection: sa.Connection, table: sa.Table) -> None:
+        """The temporary table is no longer needed."""
+        ...
+
+    def replace(self, connection: sa.Connection, table: sa.Table, node: str, stage: sa.Table, effect: sa.Table) -> None:
+        """Rows named by `effect` take the place of the node's stored ones: `I` and `U` from `stage`, `D` leave none."""
+        ...
+
+    def before_upgrade(self, connection: sa.Connection) -> None:
+        """Takes away what stands between a migration and the tables; called when there is something to migrate."""
+        ...
+
+    def after_upgrade(self, connection: sa.Connection, tables: Tables) -> None:
+        """Makes what the store needs beside its tables; called after every upgrade, also one that found nothing."""
         ...
 
     def analyse(self, connection: sa.Connection, table: str) -> None:

@@ -20,12 +20,9 @@ import sqlalchemy as sa
 
 from hub.catalog import Entity
 from hub.store.dialect import Dialect
-from hub.store.faults import DRIVER_ERRORS, is_duplicate_key
 from hub.store.ledger import TOMBSTONE
 from hub.store.rows import ApplyCounts
-from hub.store.tables import HEAD
-
-STAGE, TWICE, EFFECT = "stage_rows", "stage_twice", "stage_effect"
+from hub.store.stage import EFFECT, TWICE, effect_table, twice_table
 
 
 class Merge:
@@ -40,9 +37,8 @@ class Merge:
         self._entity = entity
         self._node = node
         self._batch = batch
-        self._stage = _stage_table(table, keyed=dialect.stage_keyed)
+        self._stage = dialect.stage_for(table)
         self._staged = 0
-        self._columns = ",".join(c.name for c in table.columns if c.name != "node")
 
     def run(self, blocks: Iterable[Any]) -> ApplyCounts:
         """Applies checked blocks (`hub.store.rows.change_blocks`)."""
@@ -73,52 +69,47 @@ class Merge:
         names = [c.name for c in self._table.columns]
         node = pa.array([self._node]).take(pa.array([0] * block.num_rows, pa.int32()))
         rows = pa.record_batch([node, *block.columns[1:]], names=names)
-        savepoint = self._connection.begin_nested()
-        try:
-            self._dialect.insert(self._connection, self._table, rows)
-        except DRIVER_ERRORS as error:
-            savepoint.rollback()
-            if is_duplicate_key(error):
-                return False
-            raise
-        savepoint.commit()
-        return True
+        return self._dialect.insert_new(self._connection, self._table, rows)
 
     def _put_aside(self, block: Any) -> None:
         if not self._staged:
-            self._stage.create(self._connection)
+            self._dialect.scratch(self._connection, self._stage)
         order = pa.array(range(self._staged, self._staged + block.num_rows), pa.int64())
         names = [c.name for c in self._stage.columns]
         self._dialect.insert(self._connection, self._stage, pa.record_batch([order, *block.columns], names=names))
         self._staged += block.num_rows
 
     def _merge(self) -> ApplyCounts:
-        self._dialect.analyse(self._connection, STAGE)
+        self._dialect.analyse(self._connection, self._stage.name)
         self._keep_newest()
         self._find_effect()
         inserted, updated, deleted = self._counts()
         self._take_effect()
-        for name in (EFFECT, STAGE):
-            self._do(f"DROP TABLE {name}")
+        for table in (effect_table(), self._stage):
+            self._dialect.discard(self._connection, table)
         return ApplyCounts(inserted, updated, deleted, self._staged - inserted - updated - deleted)
 
     def _keep_newest(self) -> None:
-        self._do(f"CREATE TEMPORARY TABLE {TWICE} AS SELECT pk FROM {STAGE} GROUP BY pk HAVING COUNT(*) > 1")
+        stage, twice = self._stage.name, twice_table()
+        again = f"SELECT pk FROM {stage} GROUP BY pk HAVING COUNT(*) > 1"
+        self._dialect.scratch_from(self._connection, twice, again)
         if self._connection.exec_driver_sql(f"SELECT COUNT(*) FROM {TWICE}").scalar_one():
             self._do(
-                f"DELETE FROM {STAGE} WHERE ord IN (SELECT ord FROM (SELECT ord, ROW_NUMBER() OVER "
-                f"(PARTITION BY pk ORDER BY row_ver DESC, ord) AS place FROM {STAGE} "
+                f"DELETE FROM {stage} WHERE ord IN (SELECT ord FROM (SELECT ord, ROW_NUMBER() OVER "
+                f"(PARTITION BY pk ORDER BY row_ver DESC, ord) AS place FROM {stage} "
                 f"WHERE pk IN (SELECT pk FROM {TWICE})) ranked WHERE place > 1)"
             )
-        self._do(f"DROP TABLE {TWICE}")
+        self._dialect.discard(self._connection, twice)
 
     def _find_effect(self) -> None:
-        self._do(
-            f"CREATE TEMPORARY TABLE {EFFECT} AS "
+        self._dialect.scratch_from(
+            self._connection,
+            effect_table(),
             "SELECT s.ord, s.pk, s.op, r.row_ver AS ver_row, x.row_ver AS ver_grave "
-            f"FROM {STAGE} s LEFT JOIN {self._table.name} r ON r.node = '{self._node}' AND r.pk = s.pk "
+            f"FROM {self._stage.name} s "
+            f"LEFT JOIN {self._table.name} r ON r.node = '{self._node}' AND r.pk = s.pk "
             f"LEFT JOIN tombstone x ON x.node = '{self._node}' AND x.entity = '{self._entity.name}' AND x.pk = s.pk "
-            "WHERE s.row_ver > COALESCE(r.row_ver, 0) AND s.row_ver > COALESCE(x.row_ver, 0)"
+            "WHERE s.row_ver > COALESCE(r.row_ver, 0) AND s.row_ver > COALESCE(x.row_ver, 0)",
         )
         self._dialect.analyse(self._connection, EFFECT)
 
@@ -131,34 +122,17 @@ class Merge:
         return int(row[0]), int(row[1]), int(row[2])
 
     def _take_effect(self) -> None:
-        name, node, entity = self._table.name, self._node, self._entity.name
-        chosen = f"FROM {EFFECT} e JOIN {STAGE} s ON s.ord = e.ord"
-        self._do(
-            f"DELETE FROM {name} WHERE node = '{node}' AND pk IN (SELECT pk FROM {EFFECT} WHERE ver_row IS NOT NULL)"
-        )
-        columns = ",".join(f"s.{c}" for c in self._columns.split(","))
-        self._do(f"INSERT INTO {name} (node,{self._columns}) SELECT '{node}',{columns} {chosen} WHERE e.op <> 'D'")
+        node, entity = self._node, self._entity.name
+        self._dialect.replace(self._connection, self._table, node, self._stage, effect_table())
         self._do(
             f"DELETE FROM tombstone WHERE node = '{node}' AND entity = '{entity}' "
             f"AND pk IN (SELECT pk FROM {EFFECT} WHERE ver_grave IS NOT NULL)"
         )
         graves = sa.text(
             f"INSERT INTO tombstone (node,entity,pk,row_ver,batch) SELECT '{node}','{entity}',s.pk,s.row_ver,:batch "
-            f"{chosen} WHERE e.op = 'D'"
+            f"FROM {EFFECT} e JOIN {self._stage.name} s ON s.ord = e.ord WHERE e.op = 'D'"
         )
         self._connection.execute(graves, {"batch": self._batch})
 
     def _do(self, sql: str) -> None:
         self._connection.exec_driver_sql(sql)
-
-
-def _stage_table(table: sa.Table, *, keyed: bool) -> sa.Table:
-    """Temporary table: row order, operation, then the golden columns without `node`."""
-    order = sa.Column(
-        "ord",
-        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-        primary_key=keyed,
-        autoincrement=False,
-    )
-    rest = [sa.Column(c.name, c.type) for c in table.columns if c.name != HEAD[0]]
-    return sa.Table(STAGE, sa.MetaData(), order, sa.Column("op", sa.CHAR(1)), *rest, prefixes=["TEMPORARY"])

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from hub.errors import UsageError
 from hub.store.lane import to_csv
+from hub.store.scratch import Temporary
 
 # One migration at a time, whoever starts it; the number only has to be ours.
 _MIGRATION_LOCK = 4_917_201
@@ -18,10 +19,11 @@ _PLANNER = "-c random_page_cost=1.1"
 _BLOCK_BYTES = 32 << 20
 
 
-class Postgresql:
+class Postgresql(Temporary):
     """`Dialect` for PostgreSQL 12 and newer."""
 
     stage_keyed = False
+    reading_level = "REPEATABLE READ"
 
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:
         options = f"-c lock_timeout={busy_seconds * 1000} -c client_encoding=UTF8 -c timezone=UTC {_PLANNER}"

@@ -23,9 +23,8 @@ from hub.changes import PK_LENGTH, payload_schema
 from hub.store.dialect import Dialect
 from hub.store.faults import translated
 from hub.store.lane import BLOCK_ROWS, from_csv
+from hub.store.stage import WANTED, wanted_table
 from hub.store.tables import HEAD, Tables
-
-WANTED = "stage_wanted"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Reader:
             for block in self._dialect.csv(self.connection, chosen, tail, block_rows):
                 yield from_csv(block, schema)
             if pks is not None:
-                self.connection.exec_driver_sql(f"DROP TABLE {WANTED}")
+                self._dialect.discard(self.connection, wanted_table())
 
     def buried(self, entity: Entity, node: str, *, block_rows: int = BLOCK_ROWS) -> Iterator[Any]:
         """Record batches (pk, row_ver) of an entity's tombstones, ordered by record number."""
@@ -145,14 +144,8 @@ class Reader:
         return f"FROM {table.name} t{join}{where} ORDER BY {terms}"
 
     def _want(self, pks: Iterable[str]) -> None:
-        wanted = sa.Table(
-            WANTED,
-            sa.MetaData(),
-            sa.Column("pk", self._tables["tombstone"].c.pk.type, primary_key=True),
-            prefixes=["TEMPORARY"],
-        )
-        self.connection.exec_driver_sql(f"DROP TABLE IF EXISTS {WANTED}")
-        wanted.create(self.connection)
+        wanted = wanted_table()
+        self._dialect.scratch(self.connection, wanted)
         rest = iter(dict.fromkeys(pks))
         while some := list(islice(rest, BLOCK_ROWS)):
             if any(len(pk) != PK_LENGTH for pk in some):

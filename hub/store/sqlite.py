@@ -22,6 +22,7 @@ from sqlalchemy import event
 
 from hub.errors import NotInitialisedError
 from hub.store.lane import blocks, texts
+from hub.store.scratch import Temporary
 
 # Rows as Python objects are large: 16,384 × 30 columns are about 30 MB.
 _INSERT_ROWS = 16_384
@@ -30,10 +31,11 @@ _CACHE_KIB = 65_536
 _PRINTF_COLUMNS = 100
 
 
-class Sqlite:
+class Sqlite(Temporary):
     """`Dialect` for SQLite files."""
 
     stage_keyed = True
+    reading_level = None
 
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:
         engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": busy_seconds})

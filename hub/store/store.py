@@ -26,9 +26,10 @@ from hub.store.faults import DRIVER_ERRORS, is_duplicate_key, translated, unknow
 from hub.store.lane import BLOCK_ROWS, blocks, fitted
 from hub.store.merge import Merge
 from hub.store.postgresql import Postgresql
-from hub.store.reader import WANTED, Reader, TableDigest, node_literal
+from hub.store.reader import Reader, TableDigest, node_literal
 from hub.store.rows import ApplyCounts, change_blocks
 from hub.store.sqlite import Sqlite
+from hub.store.stage import WANTED, wanted_table
 from hub.store.tables import Tables, build_tables
 
 _DIALECTS: dict[str, type[Dialect]] = {
@@ -37,7 +38,6 @@ _DIALECTS: dict[str, type[Dialect]] = {
     "postgresql+psycopg": Postgresql,
 }
 _MIGRATIONS = Path(__file__).parent / "migrations"
-INCOMING = "stage_incoming"
 
 
 def open_store(url: str, catalog: Catalog, *, busy_seconds: int = 30) -> Store:
@@ -84,7 +84,9 @@ class Transaction(Reader):
                 schema = _arrow_schema(target, block.schema.names)
                 fit = fitted(block, schema)
                 if replace:
-                    self._clear(target, fit)
+                    self._dialect.remove(
+                        self.connection, target, fit.select([c.name for c in target.primary_key.columns])
+                    )
                 self._dialect.insert(self.connection, target, fit)
                 rows += fit.num_rows
         return rows
@@ -99,7 +101,7 @@ class Transaction(Reader):
             mine = f"node = '{node_literal(node)}' AND pk IN (SELECT pk FROM {WANTED})"
             gone = self.connection.exec_driver_sql(f"DELETE FROM {self._tables.golden[entity.name].name} WHERE {mine}")
             self.connection.exec_driver_sql(f"DELETE FROM tombstone WHERE entity = '{entity.name}' AND {mine}")
-            self.connection.exec_driver_sql(f"DROP TABLE {WANTED}")
+            self._dialect.discard(self.connection, wanted_table())
         return int(gone.rowcount)
 
     def stage(self, entity: Entity, node: str, source: Iterable[Path]) -> int:
@@ -155,22 +157,6 @@ class Transaction(Reader):
         with translated(self._where):
             self._dialect.analyse(self.connection, table)
 
-    def _clear(self, target: sa.Table, rows: Any) -> None:
-        keys = [c.name for c in target.primary_key.columns]
-        stage = sa.Table(
-            INCOMING, sa.MetaData(), *(sa.Column(k, target.c[k].type) for k in keys), prefixes=["TEMPORARY"]
-        )
-        stage.create(self.connection)
-        self._dialect.insert(self.connection, stage, rows.select(keys))
-        self._dialect.analyse(self.connection, INCOMING)
-        if self._dialect.stage_keyed:
-            match = f"({','.join(keys)}) IN (SELECT {','.join(keys)} FROM {INCOMING})"
-        else:
-            same = " AND ".join(f"s.{k} = {target.name}.{k}" for k in keys)
-            match = f"EXISTS (SELECT 1 FROM {INCOMING} s WHERE {same})"
-        self.connection.exec_driver_sql(f"DELETE FROM {target.name} WHERE {match}")
-        self.connection.exec_driver_sql(f"DROP TABLE {INCOMING}")
-
 
 class Store:
     """A node's database. Safe to share between threads; each transaction takes its own connection."""
@@ -207,8 +193,8 @@ class Store:
     def reading(self) -> Iterator[Reader]:
         """A reader with one unchanging view of the database, whatever is committed meanwhile."""
         with translated(self.where), self._engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            if self._dialect.reading_level:
+                connection = connection.execution_options(isolation_level=self._dialect.reading_level)
             with connection.begin() as transaction:
                 yield Reader(connection, self._dialect, self.tables, self.where)
                 transaction.rollback()
@@ -249,13 +235,14 @@ class Store:
             with self._engine.connect().execution_options(hub_write=True) as connection, connection.begin():
                 self._dialect.check(connection)
                 self._dialect.serialise(connection)
+                if MigrationContext.configure(connection).get_current_revision() != _head():
+                    self._dialect.before_upgrade(connection)
                 command.upgrade(_alembic(connection), "head")
+                self._dialect.after_upgrade(connection, self.tables)
 
     def revision(self) -> tuple[str | None, str]:
         """(revision of the database or None before the first upgrade, newest revision known)."""
-        head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-        if head is None:
-            raise RuntimeError("no migrations are shipped")
+        head = _head()
         try:
             with self.reading() as reader:
                 return MigrationContext.configure(reader.connection).get_current_revision(), head
@@ -269,6 +256,13 @@ class Store:
 
 def _not_staged(entity: Entity) -> InputError:
     return InputError("E3123", "快照的行不是新增，或记录号重复", where=entity.name, step="退回发送方，重新生成全量快照")
+
+
+def _head() -> str:
+    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    if head is None:
+        raise RuntimeError("no migrations are shipped")
+    return head
 
 
 def _alembic(connection: sa.Connection) -> Config:

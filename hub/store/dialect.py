@@ -67,7 +67,7 @@ class Dialect(Protocol):
         """Rows named by `effect` take the place of the node's stored ones: `I` and `U` from `stage`, `D` leave none."""
         ...
 
-    def before_upgrade(self, connection: sa.Connection) -> None:
+    def before_upgrade(self, connection: sa.Connection, tables: Tables) -> None:
         """Takes away what stands between a migration and the tables; called when there is something to migrate."""
         ...
 

@@ -12,13 +12,22 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import oracledb
 import psycopg
 import sqlalchemy as sa
 import sqlalchemy.exc
 
-from hub.errors import HubError, KeyMaterialError, LockedError, NotInitialisedError, PeerUnreachableError
+from hub.errors import (
+    HubError,
+    KeyMaterialError,
+    LockedError,
+    NotInitialisedError,
+    PeerUnreachableError,
+    UsageError,
+)
+from hub.store.oracle_faults import UNIQUE, code_of, meaning_of
 
-DRIVER_ERRORS = (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, psycopg.Error, sqlite3.Error)
+DRIVER_ERRORS = (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, psycopg.Error, sqlite3.Error, oracledb.Error)
 
 # What COPY says about the place, up to where it would quote the value.
 _COPY_PLACE = re.compile(r"COPY (\w+), line \d+, column (\w+)")
@@ -51,6 +60,13 @@ _VALUE: _Meaning = (
 _CORRUPT: _Meaning = (HubError, "E3111", "数据库文件损坏或不是数据库", "停止写入，从备份恢复后再运行")
 _OTHER: _Meaning = (HubError, "E3110", "数据库执行失败", "按所示错误代号查数据库日志")
 
+_CLIENT: _Meaning = (
+    UsageError,
+    "E3115",
+    "此 Oracle 服务器过旧，须用 Oracle 客户端库连接（thick 方式）",
+    "安装 Oracle Instant Client 19，并在数据库 URL 加参数 client=其目录",
+)
+
 _BY_STATE: dict[str, _Meaning] = {
     "55P03": _LOCKED,
     "40001": _LOCKED,
@@ -82,6 +98,20 @@ _BY_SQLITE: dict[str, _Meaning] = {
     "SQLITE_NOTADB": _CORRUPT,
 }
 
+_BY_ORACLE: dict[str, _Meaning] = {
+    "locked": _LOCKED,
+    "no_table": _NO_TABLE,
+    "sign_in": _SIGN_IN,
+    "absent": _ABSENT,
+    "forbidden": _FORBIDDEN,
+    "full": _FULL,
+    "integrity": _INTEGRITY,
+    "value": _VALUE,
+    "unreachable": _UNREACHABLE,
+    "client": _CLIENT,
+    "other": _OTHER,
+}
+
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
@@ -103,6 +133,9 @@ def fault_of(error: BaseException, where: str) -> HubError:
         meaning, name, place = _postgresql(origin)
     elif isinstance(origin, sqlite3.Error):
         meaning, name, place = _sqlite(origin)
+    elif isinstance(origin, oracledb.Error):
+        known, name, place = meaning_of(origin)
+        meaning = _BY_ORACLE[known]
     else:
         meaning, name, place = _OTHER, type(origin).__name__, ""
     kind, code, what, step = meaning
@@ -114,6 +147,8 @@ def is_duplicate_key(error: BaseException) -> bool:
     origin = _origin(error)
     if isinstance(origin, sqlite3.IntegrityError):
         return origin.sqlite_errorname in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
+    if isinstance(origin, oracledb.Error):
+        return code_of(origin) == UNIQUE
     return isinstance(origin, psycopg.errors.UniqueViolation)
 
 

@@ -23,7 +23,7 @@ class Postgresql(Temporary):
     """`Dialect` for PostgreSQL 12 and newer."""
 
     stage_keyed = False
-    reading_level = "REPEATABLE READ"
+    reading_level: str | None = "REPEATABLE READ"
 
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:
         options = f"-c lock_timeout={busy_seconds * 1000} -c client_encoding=UTF8 -c timezone=UTC {_PLANNER}"

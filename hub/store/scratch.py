@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,16 +12,16 @@ from hub.store.stage import INCOMING, key_table, rows_table
 from hub.store.tables import Tables
 
 
-class Temporary:
+class Temporary(ABC):
     """What a `Dialect` needs for staging where DDL belongs to the transaction."""
 
     stage_keyed: bool
 
-    def insert(self, connection: sa.Connection, table: sa.Table, batch: Any) -> None:
-        raise RuntimeError("every database inserts in its own way")
+    @abstractmethod
+    def insert(self, connection: sa.Connection, table: sa.Table, batch: Any) -> None: ...
 
-    def analyse(self, connection: sa.Connection, table: str) -> None:
-        """Statistics, where the planner needs them."""
+    @abstractmethod
+    def analyse(self, connection: sa.Connection, table: str) -> None: ...
 
     def stage_for(self, table: sa.Table) -> sa.Table:
         return rows_table(table, keyed=self.stage_keyed)
@@ -70,8 +71,8 @@ class Temporary:
         connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE {match}")
         connection.exec_driver_sql(f"DROP TABLE {INCOMING}")
 
-    def before_upgrade(self, connection: sa.Connection) -> None:
+    def before_upgrade(self, connection: sa.Connection, tables: Tables) -> None:  # noqa: B027 - nothing to do
         """Nothing stands that could be in the way."""
 
-    def after_upgrade(self, connection: sa.Connection, tables: Tables) -> None:
+    def after_upgrade(self, connection: sa.Connection, tables: Tables) -> None:  # noqa: B027 - nothing to make
         """Temporary tables are made when they are needed."""

@@ -35,7 +35,7 @@ class Sqlite(Temporary):
     """`Dialect` for SQLite files."""
 
     stage_keyed = True
-    reading_level = None
+    reading_level: str | None = None
 
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:
         engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": busy_seconds})

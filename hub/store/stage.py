@@ -33,14 +33,8 @@ def twice_table() -> sa.Table:
 
 def effect_table() -> sa.Table:
     """The staged rows that take effect, with the versions they meet."""
-    versions = [sa.Column(n, sa.BigInteger) for n in ("ver_row", "ver_grave")]
-    return _temporary(
-        EFFECT,
-        sa.Column("ord", sa.BigInteger),
-        sa.Column("pk", char(PK_LENGTH)),
-        sa.Column("op", sa.CHAR(1)),
-        *versions,
-    )
+    order, ver_row, ver_grave = (sa.Column(n, sa.BigInteger) for n in ("ord", "ver_row", "ver_grave"))
+    return _temporary(EFFECT, order, sa.Column("pk", char(PK_LENGTH)), sa.Column("op", sa.CHAR(1)), ver_row, ver_grave)
 
 
 def wanted_table() -> sa.Table:

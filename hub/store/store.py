@@ -25,6 +25,7 @@ from hub.store.dialect import Dialect
 from hub.store.faults import DRIVER_ERRORS, is_duplicate_key, translated, unknown_commit
 from hub.store.lane import BLOCK_ROWS, blocks, fitted
 from hub.store.merge import Merge
+from hub.store.oracle import Oracle
 from hub.store.postgresql import Postgresql
 from hub.store.reader import Reader, TableDigest, node_literal
 from hub.store.rows import ApplyCounts, change_blocks
@@ -36,14 +37,16 @@ _DIALECTS: dict[str, type[Dialect]] = {
     "sqlite": Sqlite,
     "sqlite+pysqlite": Sqlite,
     "postgresql+psycopg": Postgresql,
+    "oracle+oracledb": Oracle,
 }
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_store(url: str, catalog: Catalog, *, busy_seconds: int = 30) -> Store:
-    """The store at a SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://…`. Connects only when used.
+    """The store at a SQLAlchemy URL: `sqlite:///path`, `postgresql+psycopg://…`, `oracle+oracledb://…`.
 
-    `busy_seconds`: how long a transaction waits for another's locks before `LockedError`. Raises `UsageError` E3114.
+    Connects only when used. `busy_seconds`: how long a transaction waits for another's locks before `LockedError`.
+    Raises `UsageError` E3114.
     """
     try:
         parsed = sa.make_url(url)
@@ -54,7 +57,7 @@ def open_store(url: str, catalog: Catalog, *, busy_seconds: int = 30) -> Store:
         raise UsageError(
             "E3114",
             "不支持这种数据库地址",
-            step="用 sqlite:///文件路径 或 postgresql+psycopg://用户@主机/库名",
+            step="用 sqlite:///文件路径、postgresql+psycopg://用户@主机/库名 或 oracle+oracledb://用户@主机/?service_name=服务名",
         )
     return Store(parsed, kind(), build_tables(catalog), busy_seconds)
 
@@ -79,14 +82,13 @@ class Transaction(Reader):
         Without it, a stored key is an error. Binary columns go through `connection`.
         """
         target, rows = self._tables[table], 0
+        key = [c.name for c in target.primary_key.columns]
         with translated(self._where):
             for block in blocks(batches, BLOCK_ROWS):
                 schema = _arrow_schema(target, block.schema.names)
                 fit = fitted(block, schema)
                 if replace:
-                    self._dialect.remove(
-                        self.connection, target, fit.select([c.name for c in target.primary_key.columns])
-                    )
+                    self._dialect.remove(self.connection, target, fit.select(key))
                 self._dialect.insert(self.connection, target, fit)
                 rows += fit.num_rows
         return rows
@@ -236,7 +238,7 @@ class Store:
                 self._dialect.check(connection)
                 self._dialect.serialise(connection)
                 if MigrationContext.configure(connection).get_current_revision() != _head():
-                    self._dialect.before_upgrade(connection)
+                    self._dialect.before_upgrade(connection, self.tables)
                 command.upgrade(_alembic(connection), "head")
                 self._dialect.after_upgrade(connection, self.tables)
 

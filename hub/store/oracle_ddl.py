@@ -1,0 +1,56 @@
+"""Migrations on Oracle: DDL commits, so a revision that failed half way is run again from its beginning.
+
+A statement whose work is done already (the name is taken, the column is there, or is gone) is passed over. What stands
+is then compared with the description, so that a foreign table of the same name is refused and not taken for ours.
+Alembic finds this class by its dialect name, in place of its own for Oracle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.ddl.oracle import OracleImpl
+from sqlalchemy.sql.ddl import DDLElement
+
+from hub.errors import UsageError
+from hub.store.oracle_faults import code_of
+from hub.store.tables import Tables
+
+# Name taken, columns indexed already, column there already, the table has a key, a constraint of that name.
+_DONE = (955, 1408, 1430, 2260, 2261, 2264)
+# No such table, no such index, no such column.
+_GONE = (942, 1418, 904)
+_COLUMNS = "SELECT c.table_name, c.column_name FROM user_tab_columns c"
+
+
+class RestartableOracle(OracleImpl):
+    """Alembic's Oracle, in which a statement that was carried out before is no error."""
+
+    __dialect__ = "oracle"
+
+    def _exec(self, construct: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return super()._exec(construct, *args, **options)
+        except sa.exc.DatabaseError as error:
+            if not isinstance(construct, DDLElement) or error.orig is None:
+                raise
+            dropping = type(construct).__name__.startswith("Drop")
+            if code_of(error.orig) not in (_GONE if dropping else _DONE):
+                raise
+            return None
+
+
+def compare(connection: sa.Connection, tables: Tables) -> None:
+    """`UsageError` E3117 when a table of the schema is not the one described."""
+    have: dict[str, set[str]] = {}
+    for table, column in connection.exec_driver_sql(_COLUMNS):
+        have.setdefault(str(table).lower(), set()).add(str(column).lower())
+    for table in tables.metadata.tables.values():
+        if missing := {c.name for c in table.columns} - have.get(table.name, set()):
+            raise UsageError(
+                "E3117",
+                "库中已有同名的表，但不是本系统的表" if table.name in have else "升级后缺少表",
+                where=f"表 {table.name}，列 {'、'.join(sorted(missing)[:5])}",
+                step="为本系统另建一个空的 Oracle 用户（schema），再运行数据库升级",
+            )

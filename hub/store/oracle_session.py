@@ -1,0 +1,90 @@
+"""Oracle sessions, for stores and sources alike: client mode, session settings, character set.
+
+Thin mode (no Oracle software) speaks to Oracle 12.1 and newer; 11g needs thick mode, that is an Instant Client of the
+site's, named in the URL: `…?service_name=XJ&client=/opt/oracle/instantclient_19_19`, or `&client=` alone where the
+system finds the library by itself. The mode is decided once per process, by the first Oracle URL that names a client.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import oracledb
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from hub.errors import UsageError
+
+CLIENT = "client"
+CONNECT_SECONDS = 10
+# AL32UTF8 holds everything; ZHS16GBK holds GBK only, so what is written to it is checked first (`Oracle.insert`).
+CHARACTER_SETS = ("AL32UTF8", "ZHS16GBK")
+# Nothing a site sets for its own clients may change what is compared, sorted, bound or shown.
+SESSION = (
+    "ALTER SESSION SET NLS_SORT = BINARY",
+    "ALTER SESSION SET NLS_COMP = BINARY",
+    "ALTER SESSION SET NLS_NUMERIC_CHARACTERS = '.,'",
+    "ALTER SESSION SET NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS'",
+    "ALTER SESSION SET NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF6'",
+    "ALTER SESSION SET NLS_TIMESTAMP_TZ_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF6 TZH:TZM'",
+)
+_CHARSET = "SELECT p.value FROM nls_database_parameters p WHERE p.parameter = 'NLS_CHARACTERSET'"
+
+
+def oracle_engine(url: sa.URL, **options: Any) -> sa.Engine:
+    """Engine over python-oracledb; `url` may carry `client`. `UsageError` E3115, E3116 when no client can be loaded."""
+    query = dict(url.query)
+    client = query.pop(CLIENT, None)
+    if client is not None:
+        _thick(client if isinstance(client, str) else client[0])
+    engine = sa.create_engine(
+        url.set(query=query),
+        hide_parameters=True,
+        connect_args={"tcp_connect_timeout": CONNECT_SECONDS},
+        **options,
+    )
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
+def _thick(folder: str) -> None:
+    try:
+        oracledb.init_oracle_client(lib_dir=folder or None)
+    except oracledb.Error as error:
+        text = str(error)
+        if "DPY-2019" in text:  # a thin connection was opened first
+            what = "本进程已按 thin 方式连接过 Oracle，不能再改用客户端库"
+        else:
+            what = "打不开 Oracle 客户端库（thick 方式）"
+        raise UsageError(
+            "E3116",
+            what,
+            where=f"URL 参数 {CLIENT}",
+            step="安装 Oracle Instant Client 19（含 libaio），并把其目录写入每个 Oracle URL 的 client 参数",
+        ) from None
+
+
+def _configure(raw: Any, _record: Any) -> None:
+    with raw.cursor() as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+
+
+def client_mode() -> str:
+    """`thin` or `thick`, as this process speaks."""
+    return "thin" if oracledb.is_thin_mode() else "thick"
+
+
+def character_set(connection: sa.Connection) -> str:
+    """The database's character set, as Oracle names it."""
+    return str(connection.exec_driver_sql(_CHARSET).scalar_one())
+
+
+def refuse_unknown(name: str) -> None:
+    """`UsageError` E3113 for a character set in which text could be lost without anyone noticing."""
+    if name not in CHARACTER_SETS:
+        raise UsageError(
+            "E3113",
+            f"数据库字符集是 {name}，须为 {' 或 '.join(CHARACTER_SETS)}",
+            step="请数据库管理员以 AL32UTF8 建库后重新初始化",
+        )

@@ -1,0 +1,78 @@
+"""Tables that stand in an Oracle schema beside the described ones: stages, and the list of refused rows.
+
+DDL commits on Oracle, so temporary tables cannot be made inside a transaction: they stand as global temporary tables,
+whose rows belong to one transaction (`ON COMMIT DELETE ROWS`). They follow from the golden tables and are made anew
+whenever those change; a crash in between leaves some missing, and the next upgrade makes them.
+
+`load_reject`: which rows an array insert refused, all of them rather than the first. The load itself is rolled back
+whole; this list is written beside it. No values, because values are personal: the record number, Oracle's code, the
+column.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import oracle
+from sqlalchemy.schema import CreateTable
+
+from hub.changes import PK_LENGTH
+from hub.store.oracle_faults import code_of
+from hub.store.stage import effect_table, rows_table, twice_table, wanted_table
+from hub.store.tables import Tables
+
+NO_SUCH_TABLE, NAME_TAKEN = 942, 955
+REJECT = sa.Table(
+    "load_reject",
+    sa.MetaData(),
+    sa.Column("load_no", sa.BigInteger, nullable=False),
+    sa.Column("target", sa.String(30), nullable=False),
+    sa.Column("row_no", sa.BigInteger, nullable=False),
+    sa.Column("pk", sa.String(PK_LENGTH)),
+    sa.Column("src_rid", sa.String(64)),
+    sa.Column("code", sa.BigInteger),
+    sa.Column("place", sa.String(30)),
+    sa.Column("rejected_at", oracle.TIMESTAMP),
+    sa.PrimaryKeyConstraint("load_no", "row_no", name="pk_load_reject"),
+)
+
+
+def stage_name(table: str) -> str:
+    """`s_xs` for `g_xs` and for its shadow."""
+    return f"s{table[1:]}"
+
+
+def standing(tables: Tables) -> list[sa.Table]:
+    """Every stage, as it is described for other databases too."""
+    rows = [rows_table(t, keyed=False, name=stage_name(t.name)) for t in tables.golden.values()]
+    return [*rows, twice_table(), effect_table(), wanted_table()]
+
+
+def stage_ddl(table: sa.Table, dialect: sa.Dialect) -> str:
+    """`CREATE GLOBAL TEMPORARY TABLE`, whose rows live until COMMIT."""
+    made = str(CreateTable(table).compile(dialect=dialect)).strip()
+    return made.replace("CREATE TEMPORARY TABLE", "CREATE GLOBAL TEMPORARY TABLE") + " ON COMMIT DELETE ROWS"
+
+
+def make_standing(connection: sa.Connection, tables: Tables) -> None:
+    """Makes what is missing."""
+    have = {str(n).lower() for n in connection.exec_driver_sql("SELECT table_name FROM user_tables").scalars()}
+    for table in standing(tables):
+        if table.name not in have:
+            do(connection, stage_ddl(table, connection.dialect), bar=NAME_TAKEN)
+    if REJECT.name not in have:
+        do(connection, str(CreateTable(REJECT).compile(dialect=connection.dialect)).strip(), bar=NAME_TAKEN)
+
+
+def drop_stages(connection: sa.Connection, tables: Tables) -> None:
+    """Takes away every stage; they hold nothing between transactions."""
+    for table in standing(tables):
+        do(connection, f"DROP TABLE {table.name}", bar=NO_SUCH_TABLE)
+
+
+def do(connection: sa.Connection, statement: str, *, bar: int) -> None:
+    """Runs DDL; the error `bar` says that it is done already (Oracle has no IF EXISTS before 23ai)."""
+    try:
+        connection.exec_driver_sql(statement)
+    except sa.exc.DatabaseError as error:
+        if error.orig is None or code_of(error.orig) != bar:
+            raise

@@ -10,7 +10,7 @@ from hub.catalog import Catalog
 from hub.errors import HubError, UsageError
 from hub.store import Store, open_store
 from hub.store.ledger import QUARANTINE
-from hub.store.oracle_stage import REJECT, standing
+from hub.store.oracle_stage import NAME_TAKEN, REJECT, do, standing
 from tests.store.oracle import oracle_schema, skip_on_stand_in
 from tests.store.rows import apply, change, many, stored
 
@@ -58,14 +58,18 @@ def test_every_refused_row_is_listed_and_none_is_stored(store: Store) -> None:
     assert all(r["rejected_at"] is not None for r in listed)
 
 
-def test_a_block_that_meets_a_stored_key_leaves_nothing_of_itself_behind(store: Store, catalog: Catalog) -> None:
+def test_a_block_that_meets_a_stored_key_leaves_nothing_of_itself_behind(
+    store: Store, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There are no savepoints: what went in before is taken out by its keys and comes again through the stage."""
+    monkeypatch.setattr("hub.store.oracle._BIND_ROWS", 40)
     bj = catalog.entities["bj"]
-    blocks = list(many(bj, 6_000))
+    (first,), (second,) = list(many(bj, 90)), list(many(bj, 130))
     with store.begin() as tx:
-        counts = tx.apply(bj, "13", [*blocks, blocks[0].slice(5_000, 100), *many(bj, 6_100)], batch="b")
-    assert (counts.inserted, counts.updated, counts.noop) == (6_100, 0, 6_100)
-    assert store.count(bj) == 6_100
+        counts = tx.apply(bj, "13", [first, first.slice(70, 20), second], batch="b")
+        inside = tx.count(bj, "13")
+    assert (counts.inserted, counts.updated, counts.noop) == (130, 0, 110)
+    assert (store.count(bj), inside) == (130, 130)
 
 
 def test_an_upgrade_that_failed_half_way_goes_on_where_it_stopped(catalog: Catalog) -> None:
@@ -73,7 +77,7 @@ def test_an_upgrade_that_failed_half_way_goes_on_where_it_stopped(catalog: Catal
         store = open_store(url, catalog)
         with store._engine.begin() as connection:
             connection.execute(sa.schema.CreateTable(store.tables["tombstone"]))
-            connection.exec_driver_sql("CREATE TABLE stage_wanted (pk CHAR(20))")  # left by an older release
+            do(connection, "CREATE TABLE stage_effect (pk CHAR(20))", bar=NAME_TAKEN)  # left by an older release
         store.upgrade()
         current, head = store.revision()
         assert current == head

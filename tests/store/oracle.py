@@ -1,4 +1,4 @@
-"""The Oracle of the tests: a database named in `ORACLE_URL`, real or the stand-in; one schema, used by one test at a time.
+"""The Oracle of the tests: what `ORACLE_URL` names, real or the stand-in; one schema, used by one test at a time.
 
 The tests empty that schema. They take only one that is empty or carries their mark, so that a URL pasted by mistake
 does no harm. Over the stand-in (H2 behind the real driver) the views of Oracle's dictionary that the product asks are
@@ -115,9 +115,8 @@ def _empty(bare: bool) -> None:
             if name in _KEPT:
                 continue
             if bare:
-                connection.exec_driver_sql(
-                    f'DROP TABLE "{name}"' + ("" if stand_in() else " CASCADE CONSTRAINTS PURGE")
-                )
+                tail = "" if stand_in() else " CASCADE CONSTRAINTS PURGE"
+                connection.exec_driver_sql(f'DROP TABLE "{name}"{tail}')
             elif name != "ALEMBIC_VERSION":
                 connection.exec_driver_sql(f'DELETE FROM "{name}"')
         if not bare and "NODE_STATE" in have:

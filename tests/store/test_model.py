@@ -16,7 +16,7 @@ ROW = st.tuples(
     st.sampled_from("IUD"),
     st.integers(0, 3),
     st.integers(1, 6),
-    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=10),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
 )
 # Calls of apply, each of blocks, each of rows; a call belongs to one of two nodes.
 CALLS = st.lists(st.tuples(st.sampled_from(["11", "13"]), st.lists(st.lists(ROW, max_size=4), max_size=3)), max_size=5)

@@ -34,7 +34,7 @@ from province_node.supplement_store import mark_taken
 from province_node.transit import write_transit
 
 REFUSED_STATES: Final = ("隔离", "挂起")
-_DIGESTS_PER_STATEMENT: Final = 5_000
+_DIGESTS_PER_STATEMENT: Final = 1_000  # Oracle takes no longer IN list
 _DIGEST: Final = re.compile(r"[0-9a-f]{1,64}")
 _FILE_NAME: Final = 255
 
@@ -209,7 +209,7 @@ def write_conflicts(transaction: Transaction, settlement: Settlement) -> Movemen
 
 
 def _close_conflicts(transaction: Transaction, digests: Sequence[str], run: int) -> None:
-    """One pass over the table per 5,000 digests: it has no index on them, and statements have a longest length."""
+    """One pass over the table per 1,000 digests: it has no index on them, and statements have a longest length."""
     if not all(_DIGEST.fullmatch(d) for d in digests):
         raise RuntimeError("a conflict digest is hex")
     named = ",".join(f"'{d}'" for d in digests)

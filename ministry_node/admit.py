@@ -63,15 +63,29 @@ def admit(envelope: bytes, name: str, *, uploader: str, trust: TrustList, at: da
 
 
 def sealed_faults(
-    manifest: Manifest, *, trust: TrustList, registered: Registered, first_seen: datetime, at: datetime
+    manifest: Manifest,
+    *,
+    trust: TrustList,
+    registered: Registered,
+    first_seen: datetime,
+    at: datetime,
+    judged_at: datetime | None = None,
 ) -> Terms:
     """Recipients, validity, declared sizes, kind, schema and code set; the first fault is raised.
 
-    `first_seen`: when the batch arrived for the first time (E_EXPIRED looks at nothing else).
+    `first_seen`: when the batch arrived for the first time (E_EXPIRED looks at nothing else); `judged_at`: the highest
+    time seen, where our clock is behind it.
     """
     where = manifest.batch_id
     certs = recipient_certs(manifest, trust, at=at, where=where)
-    warnings = check_window(manifest.created, manifest.expires, first_seen=first_seen, where=where)
+    warnings = check_window(
+        manifest.created,
+        manifest.expires,
+        first_seen=first_seen,
+        judged_at=judged_at,
+        at_once=manifest.kind == "heartbeat",
+        where=where,
+    )
     check_declared(
         trust.limits,
         plain_sizes=[entry.digest.plain_size for entry in manifest.files],

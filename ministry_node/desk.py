@@ -34,7 +34,8 @@ _GUARD: Final = "guard"
 
 @dataclass(frozen=True)
 class Desk:
-    """One run. `at`: time of receipt and decision, aware UTC; `clock` only measures how long a decision took."""
+    """One run. `at`: time of receipt and decision, aware UTC; `clock` only measures how long a decision took;
+    `judged_at`: what expiry is judged by, the highest time seen where our clock was set back (protocol 11.1)."""
 
     node: Node
     store: Store
@@ -48,6 +49,7 @@ class Desk:
     plain: Path
     rng: Random
     gate: RowGate
+    judged_at: datetime
 
     @property
     def parties(self) -> tuple[str, ...]:

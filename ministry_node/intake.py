@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from hub.catalog import load_catalog
-from hub.errors import HubError
+from hub.clock import observe, set_back
+from hub.errors import HubError, UsageError
 from hub.keyring import open_keyring
 from hub.registered import codeset_ref, schema_ref
 from hub.settings import Node
@@ -28,6 +29,7 @@ from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.decode import Decoder
 from ministry_node.desk import Alarm, Desk, Progress, Random, china_date, own_folders, require_ministry
 from ministry_node.head import issue_heads, silent
+from ministry_node.returned import ship
 from ministry_node.trusting import settle_trust, take_incoming
 from ministry_node.turn import Turn
 from ministry_node.verdicts import Bench
@@ -56,21 +58,25 @@ def run_intake(
     rng: Random = os.urandom,
     progress: Progress = _silent,
     clock: Callable[[], float] = time.monotonic,
+    parties: Collection[str] | None = None,
 ) -> IntakeResult:
-    """Decides everything that lies in the provinces' folders. `at`: time of receipt, aware UTC; `clock` in seconds.
+    """Decides everything that lies in the provinces' folders. `at`: time of receipt, aware UTC; `clock` in seconds;
+    `parties`: only these provinces, all of the trust list otherwise.
 
-    Raises `UsageError` E1005 on a province's node, what `open_keyring` and the store raise, and the error of our own
-    side when nothing at all could be decided because of it.
+    Raises `UsageError` E1007 for a party that is not in the trust list, E1005 on a province's node, what `open_keyring`
+    and the store raise, and the error of our own side when nothing at all could be decided because of it.
     """
     require_ministry(node)
     incoming = take_incoming(node, at=at)
     with open_bench(node, at=at, rng=rng, progress=progress, clock=clock) as bench:
         trust = settle_trust(bench.desk)
-        turns = [Turn(bench, party) for party in bench.desk.parties]
+        ship(bench.desk)
+        turns = [Turn(bench, party) for party in _chosen(bench.desk, parties)]
         decisions, failures = _take_turns(bench.desk, turns)
         failures += _orders(bench.desk)
         heads, quiet = issue_heads(bench.desk), silent(bench.desk)
-    alarms = [*incoming, *trust, *heads.alarms, *quiet, *(alarm for turn in turns for alarm in turn.alarms)]
+    ours = [*incoming, *_clock_alarms(bench.desk), *trust]
+    alarms = [*ours, *heads.alarms, *quiet, *(alarm for turn in turns for alarm in turn.alarms)]
     if failures and not decisions and not alarms:
         raise failures[0][1]
     alarms += [Alarm.of(party, error) for party, error in failures]
@@ -88,22 +94,31 @@ def open_bench(
     keyring = open_keyring(node, at=at)
     store = open_store(node.database_url, catalog)
     try:
+        judged_at = observe(store, at)
         with (
             own_folders(node, rng) as (copies, plain),
             Decoder(keyring.trust.limits) as decoder,
             RowGate(catalog, today=china_date(at)) as gate,
         ):
             server = open_server(node.transport_url)
-            desk = Desk(node, store, catalog, server, keyring, at, clock, progress, copies, plain, rng, gate)
+            desk = Desk(node, store, catalog, server, keyring, at, clock, progress, copies, plain, rng, gate, judged_at)
             yield Bench(desk, Registered(schema_ref(catalog), codeset_ref(catalog), catalog), decoder)
     finally:
         store.close()
 
 
+def _chosen(desk: Desk, parties: Collection[str] | None) -> tuple[str, ...]:
+    for party in parties or ():
+        if party not in desk.parties:
+            step = "核对分区；新省接入须先签发新版信任清单"
+            raise UsageError("E1007", f"信任清单中没有省 {party}", where="trust-list", step=step)
+    return desk.parties if parties is None else tuple(p for p in desk.parties if p in parties)
+
+
 def _take_turns(desk: Desk, turns: list[Turn]) -> tuple[list[Decision], list[tuple[str, HubError]]]:
     decisions: list[Decision] = []
     failures: list[tuple[str, HubError]] = []
-    line = deque(zip(desk.parties, turns, strict=True))
+    line = deque((turn.party, turn) for turn in turns)
     while line:
         party, turn = line.popleft()
         desk.progress("intake", f"省 {party}")
@@ -127,3 +142,9 @@ def _orders(desk: Desk) -> list[tuple[str, HubError]]:
         except HubError as failure:
             failures.append((party, failure))
     return failures
+
+
+def _clock_alarms(desk: Desk) -> list[Alarm]:
+    """Protocol 11.1: our own clock runs behind what it has shown before."""
+    error = set_back(desk.at, desk.judged_at)
+    return [Alarm.of(desk.node.party, error)] if error else []

@@ -22,6 +22,7 @@ from ministry_node.apply import Case, Overtaken, note_replay
 from ministry_node.decide import DUPLICATE, REJECTED, TAKES_EFFECT, Decision
 from ministry_node.desk import Alarm
 from ministry_node.parts import Parts, reopen
+from ministry_node.resend import ask_again
 from ministry_node.returned import ship
 from ministry_node.verdicts import Bench, Concluded, conclude
 
@@ -50,6 +51,10 @@ class Turn:
         self.alarms: list[Alarm] = []
         self.waiting: list[str] = []
 
+    @property
+    def party(self) -> str:
+        return self._party
+
     def step(self) -> Decision | None:
         """Decides one batch; None when nothing of this province can be decided now. Raises HubError of our own side."""
         if not self._begun:
@@ -63,6 +68,7 @@ class Turn:
             names = [name for name in ready.manifests if name not in self._done]
             if not names:
                 self.alarms += refusals.unannounced(self._desk, self._party, ready)
+                ask_again(self._desk, self._party)
                 return None
             self._done.add(names[0])
             if (decision := self._uploaded(names[0], ready)) is not None:
@@ -171,7 +177,7 @@ class Turn:
 
     def _repeats(self, earlier: tuple[receipts.Issued, ...]) -> bool:
         """Held for want of a trust list in force, which is still wanting."""
-        expired = self._desk.keyring.trust.freshness(self._desk.at) is Freshness.EXPIRED
+        expired = self._desk.keyring.trust.freshness(self._desk.judged_at) is Freshness.EXPIRED
         return expired and earlier[-1].receipt.verdict is Verdict.HELD
 
     def _finished(self, case: Case, parts: Parts, done: Concluded) -> Decision:

@@ -95,8 +95,15 @@ def conclude(
 
 
 def _sealed(bench: Bench, case: Case) -> Terms:
-    trust, at = bench.desk.keyring.trust, bench.desk.at
-    return sealed_faults(case.manifest, trust=trust, registered=bench.registered, first_seen=case.first_seen, at=at)
+    desk = bench.desk
+    return sealed_faults(
+        case.manifest,
+        trust=desk.keyring.trust,
+        registered=bench.registered,
+        first_seen=case.first_seen,
+        at=desk.at,
+        judged_at=None if case.earlier else desk.judged_at,
+    )
 
 
 def _next_in_line(
@@ -122,7 +129,7 @@ def _next_in_line(
             )
 
         try:
-            if desk.keyring.trust.freshness(desk.at) is Freshness.EXPIRED:
+            if desk.keyring.trust.freshness(desk.judged_at) is Freshness.EXPIRED:
                 raise refused("E_TRUST_EXPIRED", where=manifest.batch_id)
             previous = now.hi if now else None
             kinds.check_mark(manifest, previous)

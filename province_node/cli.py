@@ -147,12 +147,12 @@ def retry(ctx: typer.Context) -> None:
     node = province_of(shell)
     with Progress() as progress:
         published = publish_pending(node, at=shell.now(), rng=os.urandom, progress=progress.step)
-        delivered, heard = _exchange(shell, node, progress)
+        delivered, heard = _exchange(shell, node, progress, again=True)
     _finish(shell, None, published, delivered, heard)
 
 
-def _exchange(shell: Shell, node: Node, progress: Progress) -> tuple[Delivered, Listened]:
-    delivered = deliver(node, at=shell.now(), progress=progress.amount)
+def _exchange(shell: Shell, node: Node, progress: Progress, *, again: bool = False) -> tuple[Delivered, Listened]:
+    delivered = deliver(node, at=shell.now(), progress=progress.amount, again=again)
     progress.step("listen", "回执")
     return delivered, listen(node, at=shell.now())
 

@@ -34,6 +34,7 @@ from province_node.desk import Desk, Progress, open_desk, silent
 from province_node.epoch import CENSUS, SNAPSHOT, due, enter_epochs, reseal_unsent
 from province_node.exclusive import exchange_step
 from province_node.findings import note_overdue_batches
+from province_node.heartbeat import seal_heartbeat
 from province_node.ledger import Movement
 from province_node.news import hear_news
 from province_node.returned import close_returned
@@ -117,7 +118,9 @@ def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress
                 step="结算状态已丢失或落后：将该文件改名保留，运行 hub sync rebuild 由省级库重建，再运行 hub sync run",
             )
         supersede_void(desk)
-        return tuple(_publish(desk, number) for number in range(known + 1, last + 1))
+        done = tuple(_publish(desk, number) for number in range(known + 1, last + 1))
+        seal_heartbeat(desk)
+        return done
 
 
 def _ledger_last(desk: Desk) -> int:

@@ -65,7 +65,8 @@ def _unsuperseded(reader: Reader, here: Standing) -> list[Mapping[Any, Any]]:
         .order_by(OUTBOX.c.seq)
     )
     rows: Sequence[Mapping[Any, Any]] = reader.connection.execute(query).mappings().all()
-    newest = {row["lo"]: row for row in rows}
+    # What carries no change (heartbeat, census) covers no change-log id and is not sealed anew for being void.
+    newest = {row["lo"]: row for row in rows if row["hi"] >= row["lo"]}
     void = sorted((r for r in newest.values() if r["state"] == BatchState.VOID), key=lambda r: int(r["seq"]))
     if not void or any(r["seq"] > void[0]["seq"] and not BatchState(r["state"]).is_final for r in rows):
         return []

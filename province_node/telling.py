@@ -173,6 +173,8 @@ def tell_exchange(
             )
     sent = [b for d in delivered for b in d.batches]
     console.print(f"送出　　{len(sent)} 个批次　{sum(b.sent for b in sent):,} 字节")
+    for late in (a for d in delivered for a in d.alarms):
+        console.print(f"! 告警　{late.sentence()}")
     receipts = [r for h in heard for r in h.receipts]
     for receipt in receipts:
         codes = "、".join(code for code, _ in receipt.reasons)

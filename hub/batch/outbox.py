@@ -9,7 +9,10 @@ batch to SEALED, and the same bytes are shipped again.
 
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from hub.verdict import Verdict, refused
 
@@ -56,6 +59,34 @@ _AFTER_RECEIPT: dict[BatchState, dict[Verdict, BatchState]] = {
     BatchState.RECEIVED: _ON_THE_WAY,
     BatchState.HELD: {**_RESULTS, Verdict.HELD: BatchState.HELD},
 }
+
+
+# Protocol 6.1 step 3: no word in 15 minutes, no result in 4 hours, then ever more slowly; a person at 24 hours.
+NO_WORD: Final = timedelta(minutes=15)
+NO_RESULT: Final = timedelta(hours=4)
+OVERDUE: Final = timedelta(hours=24)
+_SLOWEST: Final = timedelta(hours=12)
+_DOUBLINGS: Final = 10
+
+
+def ship_again_at(state: BatchState, sent_at: datetime, sends: int, batch: str) -> datetime | None:
+    """When a batch that was shipped `sends` times is shipped again for want of an answer; None: not by itself.
+
+    Doubles with every shipping, up to 12 hours, and is spread by up to a half, so that provinces cut off together do
+    not come back together. The spread follows from batch and count: the same question has the same answer.
+    """
+    first = {BatchState.SENT: NO_WORD, BatchState.RECEIVED: NO_RESULT}.get(state)
+    if first is None:
+        return None
+    wait: timedelta = min(first * 2 ** min(max(sends, 1) - 1, _DOUBLINGS), _SLOWEST)
+    spread = int.from_bytes(hashlib.sha256(f"{batch}/{sends}".encode()).digest()[:4], "big") / 2**32
+    again: datetime = sent_at + wait * (1 + spread / 2)
+    return again
+
+
+def is_overdue(state: BatchState, sealed_at: datetime, at: datetime) -> bool:
+    """Shipped or received, and still without a result a day after it was sealed."""
+    return state in (BatchState.SENT, BatchState.RECEIVED) and at - sealed_at >= OVERDUE
 
 
 def seal(state: BatchState) -> BatchState:

@@ -19,6 +19,7 @@ from hub.verdict import refused
 
 WINDOW = 64
 CLOCK_TOLERANCE = timedelta(minutes=10)
+LONGEST_WAIT = timedelta(days=1)
 
 
 class Sequence(StrEnum):
@@ -151,11 +152,26 @@ def freeze(state: PeerStream, code: str) -> PeerStream:
     return replace(state, frozen=code)
 
 
-def check_window(created: datetime, expires: datetime, *, first_seen: datetime, where: str = "") -> tuple[str, ...]:
-    """Warning codes for a receipt (`W_CLOCK`); E_EXPIRED only when expired at first sight (protocol 7.1, 11.1)."""
-    if first_seen > expires:
+def check_window(
+    created: datetime,
+    expires: datetime,
+    *,
+    first_seen: datetime,
+    judged_at: datetime | None = None,
+    at_once: bool = False,
+    where: str = "",
+) -> tuple[str, ...]:
+    """Warning codes for a receipt (`W_CLOCK`); E_EXPIRED only when expired at first sight (protocol 7.1, 11.1).
+
+    `judged_at`: what expiry is judged by where our own clock was set back (the highest time seen). `at_once`: the batch
+    is shipped as it is sealed (heartbeat), so that a time in the past is a clock that is slow; another batch may have
+    waited, and only a day is too long.
+    """
+    if max(first_seen, judged_at or first_seen) > expires:
         raise refused("E_EXPIRED", f"有效期至 {expires:%Y-%m-%d %H:%M} UTC", where=where)
-    return ("W_CLOCK",) if created > first_seen + CLOCK_TOLERANCE or created > expires else ()
+    late = CLOCK_TOLERANCE if at_once else LONGEST_WAIT
+    off = created > first_seen + CLOCK_TOLERANCE or created < first_seen - late or created > expires
+    return ("W_CLOCK",) if off else ()
 
 
 def _known_digest(state: PeerStream, header: BatchHeader, stored_digest: str | None) -> str | None:

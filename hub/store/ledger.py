@@ -140,6 +140,7 @@ OUTBOX: Final = sa.Table(
     _number("bytes"),
     _bytes("manifest"),
     *(_text(c) for c in ("sealed_at", "sent_at", "decided_at", "verdict")),
+    _number("sends"),
 )
 INBOX: Final = sa.Table(
     "inbox",

@@ -20,9 +20,20 @@ from connectors.sample.run import generate
 from tests.acceptance.lands import Land
 from tests.acceptance.table import Told, add_up, not_held, show
 from tests.ministry.conftest import applied_template, province, shipped, shipped_template
+from tests.round.conftest import published, published_template, settled, settled_template, sources
 from tests.round.labs import new_lab, settle
 
-__all__ = ["applied_template", "province", "shipped", "shipped_template"]
+__all__ = [
+    "applied_template",
+    "province",
+    "published",
+    "published_template",
+    "settled",
+    "settled_template",
+    "shipped",
+    "shipped_template",
+    "sources",
+]
 
 _PROPERTY: Final = "acceptance row"
 _NAMED: Final = re.compile(r"test_row_(\d+(?:_(?:and_)?\d+)*)_\D")

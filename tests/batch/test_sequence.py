@@ -190,5 +190,7 @@ def test_only_a_batch_expired_at_first_sight_is_refused_for_its_dates() -> None:
     day = timedelta(days=1)
     assert check_window(NOW, NOW + 30 * day, first_seen=NOW) == ()
     assert check_window(NOW + 3 * day, NOW + 30 * day, first_seen=NOW) == ("W_CLOCK",)
-    assert check_window(NOW - 3 * day, NOW + 30 * day, first_seen=NOW) == ()
+    assert check_window(NOW - 3 * day, NOW + 30 * day, first_seen=NOW) == ("W_CLOCK",)
+    assert check_window(NOW - day / 2, NOW + 30 * day, first_seen=NOW) == ()
+    assert check_window(NOW - day / 2, NOW + 30 * day, first_seen=NOW, at_once=True) == ("W_CLOCK",)
     assert code_of(lambda: check_window(NOW - 40 * day, NOW - day, first_seen=NOW)) == "E_EXPIRED"

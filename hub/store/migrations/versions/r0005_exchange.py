@@ -1,4 +1,4 @@
-"""Verdicts on single rows: what the ministry returned of a batch."""
+"""Verdicts on single rows: what the ministry returned of a batch; how often a batch was shipped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def upgrade() -> None:
         _text("cleared_by", 64),
         sa.PrimaryKeyConstraint("node", "entity", "pk", "row_ver", "rule", "field", name="pk_returned_row"),
     )
+    op.add_column("outbox", _number("sends"))
 
 
 def downgrade() -> None:
+    op.drop_column("outbox", "sends")
     op.drop_table("returned_row")

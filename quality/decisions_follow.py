@@ -133,6 +133,9 @@ def _found(tx: Transaction, run: dict[str, Any], stamp: int, ts: str) -> int:
         {**run, "stamp": stamp, "ts": ts},
     )
     tx.connection.execute(link, run)
+    if made.rowcount:
+        tx.analyse("decision")
+        tx.analyse("conflict")
     return int(made.rowcount)
 
 

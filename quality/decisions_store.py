@@ -118,6 +118,12 @@ def sources_of(reader: Reader, numbers: Iterable[int]) -> dict[int, list[dict[st
     return found
 
 
+def history(reader: Reader, number: int) -> list[dict[str, Any]]:
+    """Every transition of a conflict over all its rounds, oldest first."""
+    query = sa.select(DECISION_EVENT).where(DECISION_EVENT.c.decision_no == number).order_by(DECISION_EVENT.c.event_no)
+    return [dict(r) for r in reader.connection.execute(query).mappings()]
+
+
 def as_value(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Conflict:
     """The conflict as the state machine sees it."""
     kind = row["kind"]
@@ -232,6 +238,9 @@ def _corrections(tx: Transaction, acting: Acting, row: Mapping[str, Any], step: 
             .where(CORRECTION.c.decision_no == number, CORRECTION.c.state == PENDING)
             .values(state=WITHDRAWN, closed_at=acting.ts)
         )
+    if move.action is Action.DUE:
+        asked = CORRECTION.c.decision_no == number
+        tx.connection.execute(sa.update(CORRECTION).where(asked, CORRECTION.c.state == PENDING).values(due=move.due))
     if move.action is Action.APPROVE and step.after.state is State.RETURNED:
         last = tx.connection.execute(sa.select(sa.func.max(CORRECTION.c.correction_no))).scalar_one() or 0
         tx.connection.execute(

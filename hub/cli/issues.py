@@ -1,4 +1,4 @@
-"""`hub quarantine`, `hub findings` and `hub conflict`: refused rows with their reasons, and good rows that disagree.
+"""`hub quarantine` and `hub findings`: refused rows with their reasons; losing values as CSV (`hub conflict export`).
 
 Decides columns and masking only. A quarantine row stands once per rule and field; a conflict once per losing value.
 """
@@ -30,7 +30,6 @@ quarantine = typer.Typer(add_completion=False, no_args_is_help=True, help="隔�
 findings = typer.Typer(
     add_completion=False, no_args_is_help=True, help="规则命中：隔离、挂起与已入库记录上的警告、提示。"
 )
-conflict = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突：计数与导出。")
 
 QUARANTINE_COLUMNS = (
     "entity", "natural_key", "rule", "field", "reason", "severity", "source", "state", "school", "src_rid", "run_no",
@@ -94,13 +93,6 @@ def export_findings(
     _export(ctx, [QUARANTINE, FINDING], FINDING_COLUMNS, _finding_row, out, plain, purpose, everything, rule)
 
 
-@conflict.command("ls")
-def list_conflicts(ctx: typer.Context, everything: All = False) -> None:
-    """按实体、字段、状态计数。"""
-    _list(ctx, CONFLICT, ("entity", "field", "rule", "state"), "数据冲突", everything)
-
-
-@conflict.command("export")
 def export_conflicts(
     ctx: typer.Context, out: Out, plain: Plain = False, purpose: Purpose = None, everything: All = False
 ) -> None:

@@ -43,6 +43,9 @@ def test_approving_against_the_authority_asks_the_platform_and_changes_nothing_p
     assert (asked["system"], asked["old_value"], asked["wanted_value"], asked["state"]) == (
         "S1", "01", "02", "待源头确认",
     )  # fmt: skip
+    move(store, 1, Move(Action.DUE, due="2026-12-01"), SUPERVISOR)
+    (asked,) = table(store, "correction")
+    assert asked["due"] == "2026-12-01"
 
 
 @pytest.mark.parametrize("action", [Action.APPROVE, Action.REJECT])

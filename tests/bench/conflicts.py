@@ -1,0 +1,153 @@
+"""`python -m tests.bench.conflicts`: a million open conflicts listed and decided in bulk, on SQLite and PostgreSQL.
+
+python -m tests.bench.conflicts --conflicts 1000000 [--only sqlite|postgresql]
+
+Figures in seconds: founding (the round that opens them all), a quiet round after it, first and last page, facets,
+preview, bulk apply, approve and undo. Each figure is the code that console and command line call; nothing is prepared
+for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from hub.catalog import load_catalog
+from hub.store import Store, open_store
+from quality.decisions_bulk import Bulk, Order, apply, preview, undo
+from quality.decisions_follow import HUB, Pulled, follow_round
+from quality.decisions_query import Filter, count, facet, page
+from quality.decisions_store import Acting
+from quality.roles import Grant, Operator, Scope
+from tests.servers import start_postgres
+
+TODAY, NODE = "2026-11-23", "13"
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+CLERK = Operator("clerk", "p1", (Grant("业务员", Scope(frozenset({"130000"}))),))
+REVIEWER = Operator("reviewer", "p2", (Grant("数据复核员"),))
+BLOCK = 100_000
+FIELDS = ("MZM", "ZZMMM", "HYZKM", "CSDM")
+
+
+def main() -> None:
+    """Runs both databases and prints one JSON line each."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.conflicts")
+    parser.add_argument("--conflicts", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=("sqlite", "postgresql"))
+    options = parser.parse_args()
+    if options.only != "postgresql":
+        with TemporaryDirectory() as folder:
+            _tell("sqlite", measure(f"sqlite:///{Path(folder) / 'node.db'}", options.conflicts))
+    if options.only != "sqlite":
+        server = start_postgres()
+        try:
+            _tell("postgresql", measure(server.create_database("bench_conflicts"), options.conflicts))
+        finally:
+            server.stop()
+
+
+def _tell(name: str, figures: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"store": name, **figures}, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def measure(url: str, conflicts: int) -> dict[str, Any]:
+    """Seconds per step."""
+    catalog = load_catalog()
+    store = open_store(url, catalog)
+    store.upgrade()
+    figures: dict[str, Any] = {"conflicts": conflicts}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = work()
+        figures[name] = round(time.perf_counter() - start, 2)
+        return result
+
+    def by(who: Operator) -> Acting:
+        return Acting(NODE, who, AT, TODAY)
+
+    def follow(run: int) -> Any:
+        with store.begin() as tx:
+            return follow_round(tx, by(HUB), Pulled(run, run, TODAY, f"变更集 {run}"), catalog)
+
+    timed("write losing values", lambda: _write(store, conflicts))
+    assert timed("found all", lambda: follow(1)).opened == conflicts
+    timed("quiet round", lambda: follow(2))
+    _list(store, timed, conflicts)
+    order = Order(Filter(entity=("xs",)), Bulk.BY_RULE, "R03", "按权威源统一处理")
+    seen = timed("preview", lambda: _preview(store, by(CLERK), order))
+    assert seen.able == conflicts
+    done = timed("bulk propose", lambda: apply(store, by(CLERK), order, seen.token))
+    assert (done.done, done.missed) == (conflicts, 0)
+    assert timed("undo", lambda: undo(store, by(CLERK), done.op_no)).done == conflicts
+    again = apply(store, by(CLERK), order, _preview(store, by(CLERK), order).token)
+    review = Order(Filter(op_no=(again.op_no,)), Bulk.APPROVE, "", "批量复核")
+    seen = timed("preview review", lambda: _preview(store, by(REVIEWER), review))
+    assert timed("bulk approve", lambda: apply(store, by(REVIEWER), review, seen.token)).done == conflicts
+    store.close()
+    return figures
+
+
+def _preview(store: Store, acting: Acting, order: Order) -> Any:
+    with store.reading() as reader:
+        return preview(reader, acting, order)
+
+
+def _list(store: Store, timed: Callable[[str, Callable[[], Any]], Any], conflicts: int) -> None:
+    scopes, chosen = CLERK.scopes("query"), Filter(state=("待处理",))
+    with store.reading() as reader:
+        first = timed("first page", lambda: page(reader, NODE, scopes, chosen, size=50))
+        assert len(first.rows) == 50
+        last = timed("last page", lambda: page(reader, NODE, scopes, chosen, after=conflicts - 50, size=50))
+        assert len(last.rows) == 50
+        assert timed("count", lambda: count(reader, NODE, scopes, chosen)) == conflicts
+        timed("facet", lambda: facet(reader, NODE, scopes, chosen, "field"))
+
+
+def _write(store: Store, conflicts: int) -> None:
+    schools = [f"36130{i:05d}" for i in range(600)]
+    with store.begin() as tx:
+        rows = [
+            {"node": NODE, "pk": f"{i:020d}", "row_ver": 1, "xxdm": s, "xzqhm": "130602"} for i, s in enumerate(schools)
+        ]
+        tx.connection.execute(sa.insert(tx.golden("xx")), rows)
+        tx.ingest("conflict", _blocks(conflicts, schools))
+
+
+def _blocks(conflicts: int, schools: list[str]) -> Iterator[Any]:
+    for start in range(1, conflicts + 1, BLOCK):
+        numbers = range(start, min(start + BLOCK, conflicts + 1))
+        rows = len(numbers)
+        same = {
+            "entity": "xs", "state": "待处理", "source": "L", "value": "02", "winner_source": "S1",
+            "division": "130602",
+        }  # fmt: skip
+        yield pa.record_batch(
+            {
+                "conflict_no": pa.array(numbers, pa.int64()),
+                **{k: pa.array([v] * rows) for k, v in same.items()},
+                "winner_value": pa.array(["01"] * rows),
+                "pk": pa.array([f"{n:020d}" for n in numbers]),
+                "natural_key": pa.array([f"key{n}" for n in numbers]),
+                "field": pa.array([FIELDS[n % len(FIELDS)] for n in numbers]),
+                "digest": pa.array([f"d{n}" for n in numbers]),
+                "subject": pa.array([f"s{n}" for n in numbers]),
+                "school": pa.array([schools[n % len(schools)] for n in numbers]),
+                "run_no": pa.array([1] * rows, pa.int64()),
+            }
+        )
+
+
+if __name__ == "__main__":
+    main()

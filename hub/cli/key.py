@@ -77,7 +77,10 @@ def gen(ctx: typer.Context, by: By, second: Second = "", purpose: Kinds = None) 
 
 
 @app.command("install")
-def install(ctx: typer.Context, certificate: Annotated[Path, typer.Argument(metavar="证书文件")]) -> None:
+def install(
+    ctx: typer.Context,
+    certificate: Annotated[Path, typer.Argument(metavar="证书文件", help="签发机构签好的证书链（PEM）")],
+) -> None:
     """装入 CA 签发的证书：与 keys/next 中的密钥配对；现用密钥不变。"""
     shell = shell_of(ctx)
     node = shell.open_node()

@@ -38,7 +38,7 @@ Revoke = Annotated[list[str] | None, typer.Option("--revoke", metavar="密钥号
 Since = Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%dT%H:%M:%SZ"], help="从何时起不可信")]
 Retire = Annotated[list[str] | None, typer.Option("--retire", metavar="密钥号", help="撤下已换下的密钥")]
 CrlFiles = Annotated[list[Path] | None, typer.Option("--crl", metavar="文件", help="随清单下发的吊销列表（DER）")]
-Files = Annotated[list[Path], typer.Argument(metavar="文件…")]
+Files = Annotated[list[Path], typer.Argument(metavar="文件…", help="信任列表文件")]
 
 
 @dataclass

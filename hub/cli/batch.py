@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from hub.cli.evidence import Check, Kept, kept_batches, verify_batch
+from hub.cli.evidence import Kept, kept_batches, verify_batch
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
+from hub.cli.stored import Check
 from hub.errors import UsageError, VerificationError
 from hub.keyring import open_keyring
 

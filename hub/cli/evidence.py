@@ -16,29 +16,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.batch import strictjson
-from hub.batch.admission import open_manifest
-from hub.batch.cipher import check_cipher_file
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.layout import manifest_name, parse_batch_id, receipt_name
 from hub.batch.manifest import Manifest, read_manifest
 from hub.batch.outbox import BatchState
-from hub.batch.receipt import open_receipt
-from hub.errors import HubError, RefusedError, UsageError
+from hub.cli.stored import ByTrustList, Check, check_manifest, check_part, check_stored_receipt
+from hub.errors import RefusedError, UsageError
 from hub.keyring import Keyring
 from hub.settings import Node
 from hub.store import Reader
 from hub.store.ledger import INBOX, OUTBOX, RECEIPT
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at; `ok` None: nothing there to look at, and that is in order."""
-
-    name: str
-    ok: bool | None
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,19 +134,12 @@ def _version(rows: Sequence[Row]) -> int:
 
 def _verify_manifest(kept: Kept, keyring: Keyring) -> tuple[Manifest | None, list[Check]]:
     name = manifest_name(kept.batch_id)
-    if not kept.envelope:
-        return None, [Check("清单签名", False, f"本节点没有保存 {name}")]
-    sender = parse_batch_id(kept.batch_id)[0].sender
-    trust = keyring.trust_of(_version(kept.receipts))
-    try:
-        found = open_manifest(kept.envelope, name, uploader=sender, trust=trust, at=_at(kept))
-    except HubError as error:
-        return None, [Check("清单签名", False, error.sentence())]
-    signer = f"{found.signer.party} 的密钥 {found.signer.keyid[:19]}…"
-    checks = [Check("清单签名", True, f"{found.signer.algorithm}，{signer}")]
-    same = found.digest == kept.row["digest"]
-    checks.append(Check("清单摘要", same, found.digest if same else "与台账所记不同"))
-    return found.manifest, checks
+    judge = ByTrustList(keyring.trust_of(_version(kept.receipts)))
+    manifest, digest, checks = check_manifest(kept.envelope, name, judge, _at(kept))
+    if manifest is None:
+        return None, checks
+    same = digest == kept.row["digest"]
+    return manifest, [*checks, Check("清单摘要", same, digest if same else "与台账所记不同")]
 
 
 def _at(kept: Kept) -> datetime:
@@ -178,12 +160,7 @@ def _verify_file(kept: Kept, name: str, digest: Any) -> Check:
         done = kept.state in set(BatchState) and BatchState(kept.state).is_final
         if kept.ours and done:
             return Check(f"密文 {name}", None, "已生效，发送方可不再保存")
-        return Check(f"密文 {name}", False, "文件不在")
-    try:
-        check_cipher_file(path, digest)
-    except HubError as error:
-        return Check(f"密文 {name}", False, error.sentence())
-    return Check(f"密文 {name}", True, f"{digest.cms_size:,} 字节")
+    return check_part(path, name, digest)
 
 
 def _verify_receipts(kept: Kept, manifest: Manifest, keyring: Keyring) -> list[Check]:
@@ -196,18 +173,12 @@ def _verify_receipts(kept: Kept, manifest: Manifest, keyring: Keyring) -> list[C
 def _verify_receipt(kept: Kept, manifest: Manifest, row: Row, keyring: Keyring) -> Check:
     name = row["name"] or receipt_name(manifest.batch_id, int(row["receipt_no"]))
     title = f"回执 {row['receipt_no']}"
-    envelope = _receipt_envelope(kept, row, name)
-    if envelope is None:
-        return Check(title, False, f"没有保存 {name}")
-    try:
-        receipt, signer = open_receipt(envelope, name, trust=keyring.trust_of(_version([row])), at=_decided(row, kept))
-    except HubError as error:
-        return Check(title, False, error.sentence())
-    if receipt.digest != row["digest"]:
+    envelope, at = _receipt_envelope(kept, row, name), _decided(row, kept)
+    judge = ByTrustList(keyring.trust_of(_version([row])))
+    receipt, check = check_stored_receipt(envelope, name, judge, at, kept.row["digest"])
+    if receipt is not None and receipt.digest != row["digest"]:
         return Check(title, False, "摘要与台账所记不同")
-    if receipt.manifest_digest != kept.row["digest"]:
-        return Check(title, False, "回执所指清单不是本批次")
-    return Check(title, True, f"{receipt.verdict}（{receipt.verdict.chinese}），{signer.party} 签名有效")
+    return Check(title, check.ok, check.detail)
 
 
 def _receipt_envelope(kept: Kept, row: Row, name: str) -> bytes | None:

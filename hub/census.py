@@ -65,7 +65,8 @@ def bucket_sql(pk: str = "pk") -> str:
 def hash_sql(entity: Entity) -> str:
     """DuckDB expression: `row_hash` over columns named as in `hub.store.reader.row_schema`."""
     names = ["pk", "row_ver", "src_rid", "prov", *entity.columns]
-    quoted = (f"""coalesce('"' || replace(CAST("{n}" AS VARCHAR), '"', '""') || '"', '')""" for n in names)
+    text = "nullif(CAST(\"{}\" AS VARCHAR), '')"  # the store holds no empty text, a file may
+    quoted = (f"""coalesce('"' || replace({text.format(n)}, '"', '""') || '"', '')""" for n in names)
     return "sha256(" + " || ',' || ".join(quoted) + " || chr(10))"
 
 

@@ -36,7 +36,7 @@ class Finding:
 
 
 class Expected:
-    """One entity of one province, as its change files leave it. Use as a context manager; `folder` takes the overflow."""
+    """One entity of one province, as its change files leave it; a context manager. `folder` takes the overflow."""
 
     def __init__(self, entity: Entity, folder: Path) -> None:
         self.entity = entity

@@ -36,9 +36,10 @@ def fsck(ctx: typer.Context) -> None:
                 found = list(told)
     if found:
         first = found[0]
+        more = f"（共 {len(found)} 个省有不同）" if len(found) > 1 else ""
         raise VerificationError(
             "E3651",
-            f"状态与证据不符：{first.what}（共 {len(found)} 个省有不同）" if len(found) > 1 else f"状态与证据不符：{first.what}",
+            f"状态与证据不符：{first.what}{more}",
             where=_where(first),
             step="停止定时运行并保留现场；按运行手册 state-differs 处置",
         )

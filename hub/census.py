@@ -62,6 +62,11 @@ def bucket_sql(pk: str = "pk") -> str:
     return f"CAST('0x' || substr(sha256({pk}), 1, 3) AS INTEGER)"
 
 
+def bucket_of(pk: str) -> int:
+    """The same for one record number."""
+    return int(hashlib.sha256(pk.encode()).hexdigest()[:3], 16)
+
+
 def hash_sql(entity: Entity) -> str:
     """DuckDB expression: `row_hash` over columns named as in `hub.store.reader.row_schema`."""
     names = ["pk", "row_ver", "src_rid", "prov", *entity.columns]

@@ -54,9 +54,11 @@ class Expected:
     ) -> None:
         self._stack.close()
 
-    def merge(self, path: Path) -> None:
-        """Applies one change file."""
+    def merge(self, path: Path, *, without: Sequence[tuple[str, int]] = ()) -> None:
+        """Applies one change file. `without`: rows (pk, version) that were kept out for breaking a rule."""
         self._con.execute(f"CREATE OR REPLACE TEMP TABLE coming AS {self._read()}", [str(path)])
+        if without:
+            self._con.executemany("DELETE FROM coming WHERE pk = ? AND row_ver = ?", [list(pair) for pair in without])
         self._con.execute(
             "CREATE OR REPLACE TEMP TABLE effect AS SELECT c.* FROM coming c LEFT JOIN rows r ON r.pk = c.pk "
             "WHERE c.row_ver > coalesce(r.row_ver, 0)"

@@ -153,6 +153,13 @@ _RULES = (
         "停止入库并保留证据，双方审计管理员核对日志检查点",
         freezes_stream=True,
     ),
+    CodeRule(
+        "E_RESTORED",
+        CodeClass.GUARD,
+        "本方恢复过旧时点，对方持有本方不认识的回执",
+        "该数据流已停止入库；由两名密钥持有人签发灾备声明，对方随后补发所缺批次",
+        freezes_stream=True,
+    ),
     *(
         CodeRule(code, CodeClass.TRUST, meaning, step, verdict=verdict)
         for code, meaning, step, verdict in (

@@ -20,10 +20,11 @@ from hub.batch.control import Control, Repair, sign_control
 from hub.batch.layout import StreamId
 from hub.batch.manifest import FileEntry, Manifest
 from hub.batch.receipt import ReceiptCounts
-from hub.census import CENSUS, Tally, differing, in_buckets, read_census, rows_of, tally, within
+from hub.census import CENSUS, Tally, bucket_of, differing, in_buckets, read_census, rows_of, tally, within
 from hub.errors import InputError
 from hub.store import Reader, Transaction
 from hub.store.census_tables import CENSUS as LEDGER
+from hub.store.exchange_tables import RETURNED_ROW
 from hub.store.ledger import NODE_STATE
 from hub.verdict import refused
 from ministry_node.desk import Desk
@@ -67,7 +68,7 @@ def take(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> Recei
     if unknown := set(there) - set(desk.catalog.entities):
         raise refused("E_SCHEMA", f"普查含 {len(unknown)} 个未登记的实体", where=manifest.batch_id)
     here = stock(desk, tx, manifest.stream_id.party)
-    wrong = differing(here, there)
+    wrong = _unexplained(tx, manifest.stream_id.party, differing(here, there))
     stream_id, count = manifest.stream_id, sum(map(len, wrong.values()))
     tx.connection.execute(
         sa.insert(LEDGER),
@@ -91,6 +92,15 @@ def take(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> Recei
     return ReceiptCounts()
 
 
+def _unexplained(tx: Transaction, party: str, wrong: Buckets) -> Buckets:
+    """Without the buckets that differ because a bad row of theirs was sent back: sending it again changes nothing."""
+    c = RETURNED_ROW.c
+    rows = tx.connection.execute(sa.select(c.entity, c.pk).where(c.node == party, c.cleared_by.is_(None))).all()
+    kept_out = {(entity, bucket_of(pk)) for entity, pk in rows}
+    left = {e: tuple(b for b in some if (e, b) not in kept_out) for e, some in wrong.items()}
+    return {e: some for e, some in left.items() if some}
+
+
 def order_repairs(desk: Desk, party: str) -> int | None:
     """Asks for the buckets of the newest census that differ; the order's number, None when nothing is to be asked.
 
@@ -101,7 +111,7 @@ def order_repairs(desk: Desk, party: str) -> int | None:
     if newest is None or newest.state not in (DIFFERS,):
         return None
     with desk.store.begin() as tx:
-        number = newest.control_no or next_number(tx, party)
+        number = newest.control_no or next_number(tx, desk, party)
         _update(tx, newest, control_no=number)
     stream_id = StreamId(party, "up", "main", newest.batch_epoch)
     order = Control(party, number, Repair(stream_id, newest.batch_seq, newest.open), desk.at)
@@ -181,11 +191,15 @@ def compared(reader: Reader, party: str | None = None) -> list[Compared]:
     return [_read(dict(row)) for row in reader.connection.execute(query).mappings()]
 
 
-def next_number(tx: Transaction, party: str) -> int:
-    """The next order's number for a province, reserved in the caller's transaction (it grows and has no gaps)."""
+def next_number(tx: Transaction, desk: Desk, party: str) -> int:
+    """The next order's number for a province, reserved in the caller's transaction.
+
+    It grows past what was ever laid out, too: a database that was restored does not know its last numbers.
+    """
     name = f"control.{party}"
     held = tx.connection.execute(sa.select(NODE_STATE.c.value).where(NODE_STATE.c.name == name)).scalar_one_or_none()
-    number = int(held or 0) + 1
+    laid = desk.server.root.glob(f"p{party}/out/control-*.dsse")
+    number = max([int(held or 0), *(int(path.name[8:18]) for path in laid if path.name[8:18].isdigit())]) + 1
     if held is None:
         tx.connection.execute(sa.insert(NODE_STATE), {"name": name, "value": str(number)})
     else:

@@ -25,6 +25,7 @@ from hub.census import CENSUS, read_census
 from hub.errors import HubError
 from hub.ledgercheck import Expected, Finding, chained
 from hub.store import Reader
+from hub.store.exchange_tables import RETURNED_ROW
 from hub.store.ledger import INBOX, PEER_STREAM, RECEIPT
 from ministry_node.desk import STREAM, Desk
 from ministry_node.evidence import batch_folder
@@ -72,7 +73,7 @@ def _province(desk: Desk, reader: Reader, party: str, progress: Callable[[str], 
         folder.mkdir(mode=0o700)
         try:
             with Expected(entity, folder) as expected:
-                yield from _replay(desk, expected, kept)
+                yield from _replay(desk, reader, expected, kept)
                 yield from expected.differences(reader.read(entity, node=party), reader.buried(entity, party))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -125,7 +126,7 @@ def _receipts(reader: Reader, party: str) -> Iterator[Finding]:
             yield Finding("receipt", f"epoch {epoch}", "回执链不连续")
 
 
-def _replay(desk: Desk, expected: Expected, kept: list[Kept]) -> Iterator[Finding]:
+def _replay(desk: Desk, reader: Reader, expected: Expected, kept: list[Kept]) -> Iterator[Finding]:
     """Applies every batch in force, in order, to the expectation of one entity."""
     name = expected.entity.name
     for one in kept:
@@ -147,10 +148,19 @@ def _replay(desk: Desk, expected: Expected, kept: list[Kept]) -> Iterator[Findin
                     elif kind == "snapshot-part":
                         expected.stage(path)
                     else:
-                        expected.merge(path)
+                        expected.merge(path, without=_kept_out(reader, one, entry))
             except HubError as failure:
                 yield Finding("store", entry.name, failure.what)
                 return
+
+
+def _kept_out(reader: Reader, one: Kept, entry: FileEntry) -> list[tuple[str, int]]:
+    """Rows of a part that a PARTIAL decision sent back."""
+    if str(one.row["verdict"]) != "PARTIAL":
+        return []
+    c = RETURNED_ROW.c
+    query = sa.select(c.pk, c.row_ver).where(c.batch_id == one.row["batch_id"], c.entity == entry.entity).distinct()
+    return [(str(pk), int(version)) for pk, version in reader.connection.execute(query)]
 
 
 def _touches(manifest: Manifest, name: str) -> bool:

@@ -17,7 +17,7 @@ from hub.batch.layout import MAX_RECEIPTS, StreamId, parse_batch_id
 from hub.batch.receipt import Receipt, read_receipt, sign_receipt
 from hub.store.ledger import NODE_STATE, RECEIPT
 from hub.verdict import Verdict
-from ministry_node import evidence
+from ministry_node import evidence, reissue
 from ministry_node.desk import Desk
 
 
@@ -56,7 +56,9 @@ def issue(connection: sa.Connection, desk: Desk, receipt: Receipt) -> Issued:
     """
     stream_id, seq = parse_batch_id(receipt.batch_id)
     before = chain_head(connection, stream_id)
-    filled = Receipt(**{**vars(receipt), "prev_receipt": before, "signer_key": desk.keyring.signer.keyid, "digest": ""})
+    number, replaced = reissue.place(connection, desk, stream_id, seq, receipt.receipt_no)
+    told = {"receipt_no": number, "reissued_of": replaced, "prev_receipt": before}
+    filled = Receipt(**{**vars(receipt), **told, "signer_key": desk.keyring.signer.keyid, "digest": ""})
     payload, envelope = sign_receipt(filled, desk.keyring.signer)
     done = read_receipt(payload, where=filled.name)
     key = {"party": stream_id.party, "stream": stream_id.stream, "epoch": stream_id.epoch, "seq": seq}

@@ -16,7 +16,7 @@ from hub.batch.sequence import Sequence, SequenceDecision, judge
 from hub.errors import HubError, InputError, RefusedError
 from hub.trust.trust_list import Freshness
 from hub.verdict import Verdict, refused
-from ministry_node import pickup, position, receipts, refusals
+from ministry_node import pickup, position, receipts, recovery, refusals
 from ministry_node.admit import admit, header_of
 from ministry_node.apply import Case, Overtaken, note_replay
 from ministry_node.decide import DUPLICATE, REJECTED, TAKES_EFFECT, Decision
@@ -155,6 +155,8 @@ class Turn:
         decision, batch = place.decision, case.manifest.batch_id
         if decision.verdict is Sequence.DUPLICATE or self._answered(case):
             return self._again(case, parts)
+        if not decision.refuses and (restored := recovery.fault(self._desk, case.manifest)) is not None:
+            return self._refused(case, parts, restored, freezes=True)
         if decision.refuses:
             error = decision.error(batch)
             return self._refused(case, parts, error, freezes=decision.freezes_stream)

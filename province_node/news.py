@@ -17,6 +17,7 @@ from hub.batch.envelope import PayloadType
 from hub.batch.grant import open_grant
 from hub.batch.head import open_head
 from hub.batch.layout import HEAD_NAME, NameKind, ParsedName, parse_name
+from hub.batch.restart import open_statement
 from hub.catalog import load_catalog
 from hub.errors import HubError, RefusedError
 from hub.keyring import Keyring, open_keyring
@@ -25,7 +26,7 @@ from hub.store import Store, open_store
 from hub.transport import ClientTransport
 from hub.transport.durable import write_durably
 from hub.verdict import refused
-from province_node import controls
+from province_node import controls, recovery
 from province_node import head as heads
 from province_node.deliver import open_transport
 from province_node.desk import ACTOR
@@ -78,7 +79,7 @@ def hear_news(node: Node, *, at: datetime) -> News:
 
 def _listen(ear: _Ear) -> None:
     with ear.store.reading() as reader:
-        kept = controls.known(reader)
+        kept, told = controls.known(reader), recovery.known(reader)
     for entry in ear.transport.list_out():
         parsed = _parsed(entry.name)
         if parsed is None:
@@ -87,6 +88,8 @@ def _listen(ear: _Ear) -> None:
             _believe(ear, entry.name, PayloadType.STREAM_HEAD.cap, _take_head)
         elif parsed.kind is NameKind.CONTROL and entry.name not in kept:
             _believe(ear, entry.name, PayloadType.CONTROL.cap, _take_control)
+        elif parsed.kind is NameKind.DR_STATEMENT and entry.name not in told:
+            _believe(ear, entry.name, PayloadType.DR_STATEMENT.cap, _take_statement)
         elif _is_new_grant(ear, parsed, entry.name):
             _believe(ear, entry.name, PayloadType.EPOCH_GRANT.cap, _take_grant)
 
@@ -119,6 +122,12 @@ def _take_control(ear: _Ear, name: str, envelope: bytes) -> None:
     found = open_control(envelope, name, party=ear.node.party, trust=ear.keyring.trust, at=ear.at)
     with ear.store.begin() as transaction:
         controls.keep(transaction, found, envelope, ear.at)
+
+
+def _take_statement(ear: _Ear, name: str, envelope: bytes) -> None:
+    found = open_statement(envelope, name, trust=ear.keyring.trust, at=ear.at)
+    with ear.store.begin() as transaction:
+        recovery.accept(transaction, ear.node.party, found, envelope, ear.at)
 
 
 def _is_new_grant(ear: _Ear, parsed: ParsedName, name: str) -> bool:

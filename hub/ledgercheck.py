@@ -45,7 +45,7 @@ class Expected:
 
     def __enter__(self) -> Self:
         self._con = self._stack.enter_context(scratch(self._folder))
-        for table in ("rows", "staged"):
+        for table in ("held", "staged"):
             self._con.execute(f"CREATE TABLE {table} (pk VARCHAR, row_ver BIGINT, row_hash VARCHAR, live BOOLEAN)")
         return self
 
@@ -60,11 +60,11 @@ class Expected:
         if without:
             self._con.executemany("DELETE FROM coming WHERE pk = ? AND row_ver = ?", [list(pair) for pair in without])
         self._con.execute(
-            "CREATE OR REPLACE TEMP TABLE effect AS SELECT c.* FROM coming c LEFT JOIN rows r ON r.pk = c.pk "
+            "CREATE OR REPLACE TEMP TABLE effect AS SELECT c.* FROM coming c LEFT JOIN held r ON r.pk = c.pk "
             "WHERE c.row_ver > coalesce(r.row_ver, 0)"
         )
-        self._con.execute("DELETE FROM rows WHERE pk IN (SELECT pk FROM effect)")
-        self._con.execute("INSERT INTO rows SELECT * FROM effect")
+        self._con.execute("DELETE FROM held WHERE pk IN (SELECT pk FROM effect)")
+        self._con.execute("INSERT INTO held SELECT * FROM effect")
 
     def stage(self, path: Path) -> None:
         """A snapshot part's rows, not in force yet."""
@@ -76,21 +76,21 @@ class Expected:
 
     def swap(self) -> None:
         """The staged rows are the rows; what they lack is dead, at version 0 (`hub.store.Transaction.swap`)."""
-        self._con.execute("DELETE FROM rows WHERE pk IN (SELECT pk FROM staged)")
-        self._con.execute("UPDATE rows SET live = false, row_ver = 0, row_hash = NULL")
-        self._con.execute("INSERT INTO rows SELECT * FROM staged")
+        self._con.execute("DELETE FROM held WHERE pk IN (SELECT pk FROM staged)")
+        self._con.execute("UPDATE held SET live = false, row_ver = 0, row_hash = NULL")
+        self._con.execute("INSERT INTO held SELECT * FROM staged")
         self._con.execute("DELETE FROM staged")
 
     def empty(self, buckets: Iterable[int]) -> None:
         """A repair begins: rows and tombstones of these buckets are gone."""
         listed = ",".join(str(int(b)) for b in buckets)
         if listed:
-            self._con.execute(f"DELETE FROM rows WHERE {bucket_sql()} IN ({listed})")
+            self._con.execute(f"DELETE FROM held WHERE {bucket_sql()} IN ({listed})")
 
     def differences(self, rows: Iterable[Any], graves: Iterable[Any]) -> Iterator[Finding]:
         """What a store's rows and tombstones (`Reader.read`, `Reader.buried`) have otherwise; the first of each."""
         load(self._con, "stored", self.entity, rows)
-        self._con.execute("CREATE OR REPLACE TEMP VIEW living AS SELECT pk, row_ver, row_hash FROM rows WHERE live")
+        self._con.execute("CREATE OR REPLACE TEMP VIEW living AS SELECT pk, row_ver, row_hash FROM held WHERE live")
         found = compare(self._con, "living", "stored").first
         if found:
             yield Finding(f"g_{self.entity.name}", found[0], _WORDS[found[1]])
@@ -99,7 +99,7 @@ class Expected:
             coming = block.select(["pk", "row_ver"])  # noqa: F841 - DuckDB finds it by name
             self._con.execute("INSERT INTO graves SELECT pk, row_ver, '' FROM coming")
         self._con.execute(
-            "CREATE OR REPLACE TEMP VIEW dead AS SELECT pk, row_ver, '' AS row_hash FROM rows WHERE NOT live"
+            "CREATE OR REPLACE TEMP VIEW dead AS SELECT pk, row_ver, '' AS row_hash FROM held WHERE NOT live"
         )
         found = compare(self._con, "dead", "graves").first
         if found:

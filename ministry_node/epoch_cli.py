@@ -173,9 +173,9 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             body = file.read(_CAP + 1)
     except OSError as error:
-        raise UsageError("E1063", "文件读不了", where=path.name, step="核对路径与权限") from error
+        raise UsageError("E1070", "文件读不了", where=path.name, step="核对路径与权限") from error
     if len(body) > _CAP:
-        raise UsageError("E1063", "文件过大，不是授权、声明、密钥或证书", where=path.name, step="核对路径")
+        raise UsageError("E1070", "文件过大，不是授权、声明、密钥或证书", where=path.name, step="核对路径")
     return body
 
 
@@ -184,5 +184,5 @@ def write_file(path: Path, body: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError("E1063", "目录建不了", where=path.parent.name, step="核对路径与权限") from error
+        raise UsageError("E1070", "目录建不了", where=path.parent.name, step="核对路径与权限") from error
     write_durably([body], path, _CAP)

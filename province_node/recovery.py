@@ -15,7 +15,7 @@ from hub.audit import Event, append
 from hub.batch import wire
 from hub.batch.grant import Position
 from hub.batch.outbox import BatchState
-from hub.batch.restart import DrStatement
+from hub.batch.restart import DrStatement, Restart
 from hub.store import Reader, Transaction
 from hub.store.ledger import NODE_STATE, OUTBOX, PEER_STREAM, RECEIPT, TRUST_STATE
 from hub.verdict import refused
@@ -48,17 +48,8 @@ def accept(transaction: Transaction, party: str, statement: DrStatement, envelop
     restart = statement.restart(party, DIRECTION, STREAM)
     if restart is None:
         return 0
-    c, p = RECEIPT.c, PEER_STREAM.c
-    epoch = transaction.connection.execute(
-        sa.select(p.epoch).where(p.party == party, p.direction == DIRECTION, p.stream == STREAM)
-    ).scalar_one_or_none()
-    held = sa.select(sa.literal(1)).where(c.stream == STREAM, c.epoch == restart.stream_id.epoch)
-    held = held.where(c.digest == restart.last_receipt)
-    if epoch != restart.stream_id.epoch or (
-        restart.last_receipt is not None and transaction.connection.execute(held).first() is None
-    ):
-        raise refused("E_RECEIPT", "灾备声明所述的回执或期次不是本方的", where=statement.name)
-    stream_id = main_stream(party, int(epoch))
+    epoch = _ours(transaction, party, restart, statement.name)
+    stream_id = main_stream(party, epoch)
     if restart.last_receipt is None:
         transaction.connection.execute(sa.delete(NODE_STATE).where(NODE_STATE.c.name == f"receipt.{stream_id}"))
     else:
@@ -79,6 +70,21 @@ def accept(transaction: Transaction, party: str, statement: DrStatement, envelop
         detail={"last_seq": restart.last_seq, "again": int(again.rowcount)},
     )
     return int(again.rowcount)
+
+
+def _ours(transaction: Transaction, party: str, restart: Restart, where: str) -> int:
+    """Our current epoch, if the restart speaks of it and of a receipt we hold."""
+    c, p = RECEIPT.c, PEER_STREAM.c
+    epoch = transaction.connection.execute(
+        sa.select(p.epoch).where(p.party == party, p.direction == DIRECTION, p.stream == STREAM)
+    ).scalar_one_or_none()
+    held = sa.select(sa.literal(1)).where(c.stream == STREAM, c.epoch == restart.stream_id.epoch)
+    held = held.where(c.digest == restart.last_receipt)
+    if epoch != restart.stream_id.epoch or (
+        restart.last_receipt is not None and transaction.connection.execute(held).first() is None
+    ):
+        raise refused("E_RECEIPT", "灾备声明所述的回执或期次不是本方的", where=where)
+    return int(epoch)
 
 
 def resend(desk: Desk) -> int:

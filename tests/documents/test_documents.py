@@ -18,10 +18,13 @@ RUNBOOKS = (
     "key-rotation",
     "lost-settling-state",
     "mass-delete-brake",
+    "ministry-restored",
     "new-province",
+    "province-restored",
     "refused-batch",
     "restore-from-backup",
     "source-alarm",
+    "state-differs",
     "transfer-server",
 )
 _CHINESE = re.compile("[\u4e00-\u9fff]")  # what people read; docstrings of modules are English

@@ -38,4 +38,6 @@ def _pins(folder: Path) -> frozenset[str]:
         pins = json.loads(read(folder, PINS))["pins"]
         return frozenset(str(pin) for pin in pins)
     except (ValueError, KeyError, TypeError):
-        raise KeyMaterialError("E1204", "密钥或信任材料无法读取", where=PINS, step="核对文件内容，或从备份恢复") from None
+        raise KeyMaterialError(
+            "E1204", "密钥或信任材料无法读取", where=PINS, step="核对文件内容，或从备份恢复"
+        ) from None

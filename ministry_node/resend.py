@@ -43,7 +43,7 @@ def ask_again(desk: Desk, party: str) -> Control | None:
         return None
     value = json.dumps({"from": missing, "at": wire.write_utc(desk.at)}, sort_keys=True)
     with desk.store.begin() as tx:
-        number = next_number(tx, party)
+        number = next_number(tx, desk, party)
         if asked is None:
             tx.connection.execute(sa.insert(NODE_STATE), {"name": f"resend.{party}", "value": value})
         else:

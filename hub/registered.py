@@ -26,8 +26,11 @@ def schema_ref(catalog: Catalog) -> SchemaRef:
     return SchemaRef(SCHEMA_ID, SCHEMA_VERSION, wire.digest_of(strictjson.emit(body)))
 
 
-def codeset_ref(catalog: Catalog) -> CodesetRef:
-    """The shipped code set: registry version, and the digest of its tables whatever a site has added to them."""
+def codeset_ref(catalog: Catalog, *, version: int | None = None) -> CodesetRef:
+    """The code set: registry version, and the digest of the shipped tables whatever a site has added to them.
+
+    `version`: the registry version rows were settled under, where it is not the shipped one.
+    """
     codes = (load_catalog() if catalog.codes.site_loaded else catalog).codes
     body = {
         "tables": {name: table.codes for name, table in codes.tables.items()},
@@ -36,7 +39,7 @@ def codeset_ref(catalog: Catalog) -> CodesetRef:
         "majors": {edition: _majors(codes.majors, edition) for edition in sorted({e for e, _ in codes.majors})},
         "major_map": codes.major_map,
     }
-    return CodesetRef(catalog.registry.version, wire.digest_of(strictjson.emit(body)))
+    return CodesetRef(version or catalog.registry.version, wire.digest_of(strictjson.emit(body)))
 
 
 def _majors(majors: dict[tuple[str, str], str], edition: str) -> dict[str, str]:

@@ -47,6 +47,8 @@ class NodeSettings(BaseSettings):
     # Signing by a device (protocol 10.3): the adapter's command line, and how long one signature may take.
     signer_command: tuple[str, ...] = ()
     signer_seconds: float = Field(default=20.0, gt=0)
+    # Puts a newly received authority registry in force by itself; otherwise `hub registry plan` and `apply` come first.
+    registry_auto: bool = False
     # SFTP.
     sftp_key: str = "keys/ssh"
     sftp_host_keys: tuple[str, ...] = ()

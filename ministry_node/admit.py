@@ -33,6 +33,8 @@ class Registered:
     schema: SchemaRef
     codeset: CodesetRef
     catalog: Catalog
+    published: frozenset[CodesetRef] = frozenset()
+    """Code sets under every published version of the authority registry; a province moves on when it can."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def sealed_faults(
         raise refused("E_SCHEMA", "心跳不得带有数据文件", where=where)
     if manifest.schema != registered.schema:
         raise refused("E_SCHEMA", "清单所述的数据结构没有登记", where=where)
-    if manifest.codeset != registered.codeset:
+    if manifest.codeset != registered.codeset and manifest.codeset not in registered.published:
         raise refused("E_SCHEMA", "清单所述的代码表版本没有登记", where=where)
     for entry in manifest.files:
         if entry.entity not in registered.catalog.entities and (

@@ -26,6 +26,7 @@ from hub.batch.sequence import PeerStream, Sequence, advance, judge
 from hub.catalog import Entity
 from hub.census import KINDS
 from hub.errors import HubError, InputError, LockedError
+from hub.registry.rows import differs, note_rows, standing
 from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import INBOX
 from hub.verdict import Verdict
@@ -161,20 +162,30 @@ def _rows(
 ) -> ReceiptCounts:
     """Applies the files in the manifest's order, runs of one entity in one merge; bad rows stay out, in `found`."""
     total = ApplyCounts()
-    batch, party = manifest.batch_id, manifest.stream_id.party
+    batch, party, version = manifest.batch_id, manifest.stream_id.party, manifest.codeset.version
+    noted: list[Any] | None = [] if differs(tx.connection, party, version) else None
     for name, run in groupby(files, key=lambda pair: pair[0].entity):
         entity = desk.catalog.entities[name]
         try:
-            total += tx.apply(entity, party, _told(desk, entity, run, found), batch=batch)
+            total += tx.apply(entity, party, _told(desk, entity, run, found, noted), batch=batch)
         except InputError as failure:
             raise of_rows(failure, batch) from None
+        if noted:
+            note_rows(tx, party, name, noted, version)
+            noted.clear()
     return counted(total, found.rows)
 
 
-def _told(desk: Desk, entity: Entity, run: Iterable[tuple[FileEntry, Path]], found: Returned) -> Iterator[Any]:
+def _told(
+    desk: Desk, entity: Entity, run: Iterable[tuple[FileEntry, Path]], found: Returned, noted: list[Any] | None
+) -> Iterator[Any]:
+    """The good rows as they are applied; `noted` collects the records whose registry version is to be noted."""
     for entry, path in run:
         desk.progress("intake", f"{found.where}　{entry.entity}　{entry.rows.total:,} 行")
-        yield from returned.good_blocks(desk, entity, entry, path, found)
+        for block in returned.good_blocks(desk, entity, entry, path, found):
+            if noted is not None:
+                noted.append(standing(block))
+            yield block
 
 
 def _receipt(desk: Desk, case: Case, ruling: Ruling, after: PeerStream, counts: ReceiptCounts, leaf: int) -> Any:

@@ -29,6 +29,7 @@ from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.decode import Decoder
 from ministry_node.desk import Alarm, Desk, Progress, Random, china_date, own_folders, require_ministry
 from ministry_node.head import issue_heads, silent
+from ministry_node.registry import published_codesets
 from ministry_node.returned import ship
 from ministry_node.trusting import settle_trust, take_incoming
 from ministry_node.turn import Turn
@@ -102,7 +103,8 @@ def open_bench(
         ):
             server = open_server(node.transport_url)
             desk = Desk(node, store, catalog, server, keyring, at, clock, progress, copies, plain, rng, gate, judged_at)
-            yield Bench(desk, Registered(schema_ref(catalog), codeset_ref(catalog), catalog), decoder)
+            published = published_codesets(store)
+            yield Bench(desk, Registered(schema_ref(catalog), codeset_ref(catalog), catalog, published), decoder)
     finally:
         store.close()
 

@@ -1,4 +1,4 @@
-"""Whether a round must judge everything anew: code tables, site dictionaries, registry and school codes.
+"""Whether a round must judge everything anew: code tables, site dictionaries and school codes.
 
 Decides by digests kept in the settling state. A change of definitions drops contributions that this round has read
 whole; a change of the old/new school codes alone is carried into the kept ones.
@@ -27,14 +27,14 @@ def definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> boo
 
 
 def definitions_digest(catalog: Catalog) -> str:
-    """Digest of what normalising and row rules depend on: code tables, labels, site dictionaries, registry version."""
+    """Digest of what normalising and row rules depend on: code tables, labels, site dictionaries; who owns
+    a value does not matter here (`quality.authority` settles again what a changed owner touches)."""
     codes = catalog.codes
     body = json.dumps(
         [
             {n: t.codes for n, t in codes.tables.items()},
             codes.labels,
             sorted(codes.site_loaded),
-            catalog.registry.version,
             sorted(catalog.rules),
             {r.id: sorted(r.thresholds.items()) for r in catalog.rules.values() if "settled" in r.executed},
             duckdb.__version__,

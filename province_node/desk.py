@@ -45,8 +45,10 @@ class Desk:
     progress: Progress
 
     def terms(self, reader: Reader, here: Standing, run: int) -> Terms:
-        """What every manifest sealed now says. Raises E3407 when the stream is frozen, E3622 when this
-        node is behind what the ministry has (protocol 9.5)."""
+        """What every manifest sealed now says; a plan names the registry its rows were settled under.
+
+        Raises E3407 when the stream is frozen, E3622 when this node is behind what the ministry has (protocol 9.5).
+        """
         if here.position.frozen is not None:
             raise HubError(
                 "E3407",

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hub.down.form import ERRORS
+from hub.down.form import CODES, ERRORS
 from province_node.down import Handler
+from province_node.registry import take_registry
 from province_node.returned import take_errors
 
-HANDLERS: Final[Mapping[str, Handler]] = {ERRORS: take_errors}
+HANDLERS: Final[Mapping[str, Handler]] = {CODES: take_registry, ERRORS: take_errors}

@@ -8,7 +8,7 @@ operation. Nothing is decrypted or decoded before its digest held. Touches the g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,17 @@ from hub.verdict import refused
 
 @dataclass(frozen=True)
 class Received:
-    """A batch that may be believed: `tables` by the stream's table names, as Arrow tables with the head columns."""
+    """A batch that may be believed: `tables` by the stream's table names, as Arrow tables with the head columns.
+
+    `public`: of the public stream, the bytes of each part as they were signed, to be kept as evidence.
+    """
 
     manifest: Manifest
     digest: str
     signer: str
     tables: Mapping[str, Any]
     at: datetime
+    public: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def batch_id(self) -> str:
@@ -61,6 +65,7 @@ def open_received(
     check_watermark(manifest.watermark, previous_hi=previous_hi, rows=manifest.rows.total, where=where)
     tables: dict[str, Any] = {}
     counted: dict[int, RowCounts] = {}
+    public: dict[str, bytes] = {}
     for entry in manifest.files:
         if entry.entity in tables:
             raise refused("E_SCHEMA", "同一批次中一张表出现两次", where=entry.name)
@@ -69,10 +74,12 @@ def open_received(
             tables[entry.entity], counted[entry.n] = read_part(
                 plain, manifest.stream_id.stream, entry.entity, keyring.trust.limits, where=entry.name
             )
+            if manifest.stream_id.party == EVERYONE:
+                public[entry.entity] = plain.read_bytes()
         finally:
             plain.unlink()
     check_counts(manifest, counted, where=where)
-    return Received(manifest, verified.digest, verified.signer.keyid, tables, at)
+    return Received(manifest, verified.digest, verified.signer.keyid, tables, at, public)
 
 
 def _plain(

@@ -29,14 +29,19 @@ class SecondJudge:
         self.judgement: Judgement | None = None
         """What it said, once `alarms` was asked; None without a judge or where it gave no answer."""
 
-    def look_at(self, changes: ChangeSet, settings: NodeSettings, *, today: str) -> None:
-        """Hands over the change files, with how many rows and which thresholds the node wants; `today` YYYY-MM-DD."""
+    def look_at(self, changes: ChangeSet, settings: NodeSettings, *, today: str, registry: str | None = None) -> None:
+        """Hands over the change files, with how many rows and which thresholds the node wants; `today` YYYY-MM-DD.
+
+        `registry`: the document of the authority registry in force, unless it is the shipped one.
+        """
         if self._running is None:
             return
         files: dict[str, list[Path]] = {}
         for file in changes.files:
             files.setdefault(file.entity, []).append(file.path)
-        self._running.submit(files, rows=settings.expectation_rows, today=today, rules=settings.rules)
+        self._running.submit(
+            files, rows=settings.expectation_rows, today=today, rules=settings.rules, registry=registry
+        )
 
     def alarms(self) -> tuple[Alarm, ...]:
         """What the judge found, once it is done; its own failure is an alarm as well."""

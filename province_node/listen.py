@@ -37,6 +37,7 @@ from province_node.down_handlers import HANDLERS
 from province_node.exclusive import exchange_step
 from province_node.ledger import moment
 from province_node.news import hear_news
+from province_node.registry import apply_registry
 from province_node.stream import DIRECTION, STREAM, last_receipt, set_last_receipt, standing
 from province_node.trusting import take_trust
 
@@ -101,8 +102,10 @@ def listen(node: Node, *, at: datetime) -> Listened:
 
     Raises the retryable errors of transport and store; receipts stored before stay stored.
     """
-    heard = _listen(node, at)
-    return replace(heard, down=receive_down(node, HANDLERS, at=at))
+    heard = replace(_listen(node, at), down=receive_down(node, HANDLERS, at=at))
+    if node.settings.registry_auto:
+        apply_registry(node, None, actor=ACTOR, at=at)
+    return heard
 
 
 def _listen(node: Node, at: datetime) -> Listened:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Final
@@ -23,6 +23,7 @@ from hub.batch.admission import seal_certs
 from hub.catalog.tuning import tuned
 from hub.changes import Counts
 from hub.errors import VerificationError
+from hub.registry.rows import differs, note_rows, standing_in
 from hub.settings import Node
 from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import CHANGE_SET
@@ -153,6 +154,7 @@ def _publish(desk: Desk, number: int) -> Published:
         max_rows=min(desk.node.settings.max_batch_rows, limits.rows_per_batch),
         max_files=limits.files_per_batch,
     )
+    plans = tuple(replace(plan, registry=int(settlement.record["registry_version"])) for plan in plans)
     return _seal_and_store(desk, settlement, here, plans, terms, swept)
 
 
@@ -183,6 +185,7 @@ def _seal_and_store(
         if standing(transaction, party, desk.keyring, lock=True) != here:
             raise RuntimeError("the stream moved although the exchange was held")
         applied = _apply(desk, transaction, settlement, plans)
+        _note_registry(desk, transaction, settlement)
         desk.progress("publish", "问题与冲突台账")
         ledger.write_run(transaction, settlement, party, here.hi + 1, desk.at)
         quarantined, findings = ledger.write_issues(transaction, settlement)
@@ -231,6 +234,14 @@ def _apply(desk: Desk, transaction: Transaction, settlement: Settlement, plans: 
         desk.progress("publish", f"入库 {entity.cn}")
         total = total + transaction.apply(entity, desk.node.party, files, batch=batch_of[files[0]])
     return total
+
+
+def _note_registry(desk: Desk, transaction: Transaction, settlement: Settlement) -> None:
+    """Which version of the authority registry each of these golden rows was settled under."""
+    version, party = int(settlement.record["registry_version"]), desk.node.party
+    if differs(transaction.connection, party, version):
+        for file in settlement.changes.files:
+            note_rows(transaction, party, file.entity, standing_in(file.path), version)
 
 
 def _audit(desk: Desk, transaction: Transaction, settlement: Settlement, here: Standing, done: Published) -> None:

@@ -29,6 +29,7 @@ from province_node.decisions import take_in_effect
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.findings import check_volume, late_sources, list_findings
+from province_node.in_force import catalog_in_force, note_settled, pending_changes
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.own import mappings_changed, open_own, own_systems, prepare_own, with_own
@@ -104,7 +105,8 @@ def run_round(
 ) -> Round:
     """Extract and settle. The change set lies in `node.changes`; the state is committed. With `plan`, nothing stays."""
     sources = load_sources(node.sources)
-    catalog = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
+    shipped = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
+    catalog, document = catalog_in_force(node, shipped)
     own = own_systems(sources, catalog)
     catalog = with_own(catalog, own)
     con = open_state(node, catalog, today=options.today)
@@ -112,7 +114,7 @@ def run_round(
         wanted = options.judge and not options.plan
         with second_judge(sources.site_dictionaries, wanted=wanted) as judge, transaction(con):
             prepare_own(con, catalog, own)
-            done = _round(con, node, catalog, sources, options, nonce, progress, judge)
+            done = _round(con, node, catalog, document, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)
         write_pages(node, catalog)
@@ -128,6 +130,7 @@ def _round(
     con: duckdb.DuckDBPyConnection,
     node: Node,
     catalog: Catalog,
+    document: str | None,
     sources: Sources,
     options: Options,
     nonce: Callable[[], str],
@@ -139,9 +142,7 @@ def _round(
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
     number = counter(con, "change_set") + 1
-    folder = node.changes / f"{number:08d}"
-    shutil.rmtree(folder, ignore_errors=True)  # of a round that died before its commit
-    folder.mkdir(parents=True)
+    folder = _fresh(node.changes / f"{number:08d}")
     settled = settle(
         con,
         catalog,
@@ -152,10 +153,11 @@ def _round(
         folder=folder,
         nonce=nonce,
         progress=lambda what: progress("settle", what),
+        changed=pending_changes(con, catalog),
     )
     check_brake(con, catalog, node, settled, released=options.allow_deletes)
     of_run += check_volume(con, catalog, settled, today=options.today, released=options.allow_volume)
-    judge.look_at(settled.changes, node.settings, today=options.today)
+    judge.look_at(settled.changes, node.settings, today=options.today, registry=document)
     list_issues(con, catalog, folder, whole=whole, run=run)
     findings = list_findings(
         con, catalog, folder, whole=whole, run=run, today=options.today, of_run=of_run, wanted=options.soft
@@ -171,8 +173,8 @@ def _round(
         follow_transit(con, catalog, folder, whole=whole, run=run),
     )  # fmt: skip
     keep_results(folder, validation_results(con, catalog, judge.judgement, folder, run=run, today=options.today))
-    _write_record(done, catalog, options)
-    _advance(con, run, last_extract, settled, number)
+    _write_record(done, catalog, document, options)
+    _advance(con, catalog, run, last_extract, settled, number)
     return done
 
 
@@ -277,14 +279,24 @@ def _sums(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:
     return {str(k): int(v) for k, v in con.execute(sql).fetchall()}
 
 
-def _advance(con: duckdb.DuckDBPyConnection, run: int, last_extract: int, settled: Settled, number: int) -> None:
+def _fresh(folder: Path) -> Path:
+    """The change set's folder, without what a round left there that died before its commit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _advance(
+    con: duckdb.DuckDBPyConnection, catalog: Catalog, run: int, last_extract: int, settled: Settled, number: int
+) -> None:
+    note_settled(con, catalog)
     set_counter(con, "run", run)
     set_counter(con, "extract", last_extract)
     set_counter(con, "change_set", number)
     set_counter(con, "change_log", max(counter(con, "change_log"), settled.changes.hi))
 
 
-def _write_record(done: Round, catalog: Catalog, options: Options) -> None:
+def _write_record(done: Round, catalog: Catalog, document: str | None, options: Options) -> None:
     """`round.json` in the change set's folder: everything publishing needs, durable before the state commits."""
     body = {
         "number": done.number,
@@ -293,6 +305,7 @@ def _write_record(done: Round, catalog: Catalog, options: Options) -> None:
         "today": options.today,
         "full": options.full,
         "registry_version": catalog.registry.version,
+        "registry_document": document,
         "codes_digest": definitions_digest(catalog),
         "files": [{**asdict(f), "path": f.path.name, "counts": asdict(f.counts)} for f in done.settled.changes.files],
         "extracts": list(done.extracts),

@@ -83,9 +83,10 @@ def _unsuperseded(reader: Reader, here: Standing) -> list[Mapping[Any, Any]]:
 
 def _plan(desk: Desk, here: Standing, index: int, row: Mapping[Any, Any]) -> Plan:
     desk.progress("publish", f"重封作废批次 {row['batch_id']}")
-    changes = open_settlement(desk.node, int(row["cs_no"])).changes
-    files = tuple(f for f in changes.files if row["lo"] <= f.lo and f.hi <= row["hi"])
-    return Plan(here.position.stream_id, here.position.last_seq + index, files, supersedes=row["batch_id"])
+    settlement = open_settlement(desk.node, int(row["cs_no"]))
+    files = tuple(f for f in settlement.changes.files if row["lo"] <= f.lo and f.hi <= row["hi"])
+    seq, registry = here.position.last_seq + index, int(settlement.record["registry_version"])
+    return Plan(here.position.stream_id, seq, files, supersedes=row["batch_id"], registry=registry)
 
 
 def _store(desk: Desk, transaction: Transaction, row: Mapping[Any, Any], batch: Sealed) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hub.catalog import Catalog
 from hub.cli.output import table
-from hub.down.form import ERRORS
+from hub.down.form import CODES, ERRORS
 from hub.verdict import Verdict
 from province_node.deliver import Delivered
 from province_node.listen import Listened
@@ -187,9 +187,12 @@ def tell_exchange(
         console.print("回执　　尚无新回执")
     for ignored in (i for h in heard for i in h.ignored):
         console.print(f"! 告警　{ignored.sentence}")
+    words = {
+        ERRORS: "部级退回的错误明细，已列入隔离",
+        CODES: "新版权威源登记：hub registry plan 试算，hub registry apply 启用",
+    }
     for taken in (b for h in heard for b in h.down.batches):
-        what = "部级退回的错误明细，已列入隔离" if taken.stream == ERRORS else "下行批次"
-        console.print(f"下行　　{taken.batch_id}　{what}　{taken.rows:,} 行")
+        console.print(f"下行　　{taken.batch_id}　{words.get(taken.stream, '下行批次')}　{taken.rows:,} 行")
     for waits in (a for h in heard for a in h.down.alarms):
         console.print(f"! 告警　{waits.sentence}")
     for alarm in (a for h in heard for a in h.alarms):

@@ -36,14 +36,18 @@ def begin_issues(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE OR REPLACE TEMP TABLE excluded_local (entity VARCHAR, _ext INTEGER, _line BIGINT)")
 
 
-def open_entity(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None) -> None:
+def open_entity(
+    con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None, *, has_golden: bool = False
+) -> None:
     """Fills `x_<entity>` with what does not stand on its own and makes the view `open_<entity>` of what does."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE x_{entity.name} (rid BIGINT, outcome VARCHAR)")
     source = text(table.system if table else "L")
+    spared = spare_values(con, entity, source) if table is not None and has_golden else []
     con.execute(
         f"INSERT INTO x_{entity.name} SELECT rid, CASE WHEN _state = '0' THEN 'cancelled' WHEN _superseded THEN 'superseded' "
         "WHEN _approval = '3' THEN 'rejected' WHEN _approval = '1' THEN 'in_transit' ELSE 'quarantined' END "
         f"FROM k_{entity.name} WHERE _state = '0' OR _superseded OR _approval IN ('1', '3') OR _bad IS NOT NULL"
+        + (f" AND rid NOT IN (SELECT rid FROM spared_{entity.name})" if spared else "")
     )
     head = f"{text(entity.name)}, k._ext, k._line, {natural_key(entity, 'k.')}, {school(entity, 'k.')}"
     con.execute(
@@ -56,10 +60,50 @@ def open_entity(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTab
         f"CASE x.outcome WHEN 'in_transit' THEN '在途数据，审批通过后自动入库' ELSE '审批未通过，不入库' END, '提示', {source}, "
         f"'挂起' FROM k_{entity.name} k JOIN x_{entity.name} x ON x.rid = k.rid AND x.outcome IN ('in_transit', 'rejected')"
     )
+    stands = f"NOT EXISTS (SELECT 1 FROM x_{entity.name} x WHERE x.rid = k.rid)"
+    rows = f"SELECT * FROM k_{entity.name} k WHERE {stands}"
+    if spared:
+        emptied = ", ".join(
+            f"CASE WHEN list_contains(s.fields, {text(f)}) THEN NULL ELSE k.{ident(f)} END AS {ident(f)}"
+            for f in spared
+        )
+        rows += (
+            f" AND _bad IS NULL UNION ALL SELECT k.* REPLACE ({emptied}) FROM k_{entity.name} k "
+            f"JOIN spared_{entity.name} s ON s.rid = k.rid WHERE {stands}"
+        )
+    con.execute(f"CREATE OR REPLACE TEMP VIEW open_{entity.name} AS {rows}")
+
+
+# Rules that speak of one value only: the rest of the row may stand without it.
+OF_ONE_VALUE = ("YX05", "YX14", "YX18")
+
+
+def spare_values(con: duckdb.DuckDBPyConnection, entity: Entity, source: str) -> list[str]:
+    """Invalid values of the authority where a valid prior one stands: the value falls, not its row (ruling 21).
+
+    Fills `spared_<entity>` (rid, fields) and lists each such value as 隔离; returns the fields concerned. A row stays
+    out whole when a rule over several values, a key, or a value without a prior one is concerned.
+    """
+    fields = [f.name for f in entity.fields if f.name not in entity.key]
+    match = " AND ".join(f"g.{ident(k)} = k.{ident(k)}" for k in entity.key)
+    prior = " ".join(f"WHEN {text(f)} THEN g.{ident(f)} IS NOT NULL" for f in fields)
+    field, rule = "split_part(h, ':', 2)", "split_part(h, ':', 1)"
+    good = f"{rule} IN ({', '.join(text(r) for r in OF_ONE_VALUE)}) AND CASE {field} {prior} ELSE FALSE END"
     con.execute(
-        f"CREATE OR REPLACE TEMP VIEW open_{entity.name} AS SELECT * FROM k_{entity.name} k "
-        f"WHERE NOT EXISTS (SELECT 1 FROM x_{entity.name} x WHERE x.rid = k.rid)"
+        f"CREATE OR REPLACE TEMP TABLE spared_{entity.name} AS SELECT rid, list(DISTINCT {field}) AS fields FROM ("
+        f"SELECT k.rid, g.*, unnest(k._bad) AS h FROM k_{entity.name} k JOIN g_{entity.name} g ON {match} "
+        "WHERE k._bad IS NOT NULL AND k._state <> '0' AND NOT k._superseded AND k._approval NOT IN ('1', '3')) g "
+        f"GROUP BY rid HAVING bool_and({good})"
     )
+    found = con.execute(f"SELECT DISTINCT unnest(fields) FROM spared_{entity.name} ORDER BY 1").fetchall()
+    if found:
+        head = f"{text(entity.name)}, k._ext, k._line, {natural_key(entity, 'k.')}, {school(entity, 'k.')}"
+        con.execute(
+            f"INSERT INTO issue SELECT {head}, split_part(k.hit, ':', 1), split_part(k.hit, ':', 2), "
+            f"'该值无效，保留前值，其余字段照常采用', '错误', {source}, '隔离' FROM (SELECT k.*, unnest(k._bad) AS hit "
+            f"FROM k_{entity.name} k JOIN spared_{entity.name} s ON s.rid = k.rid) k"
+        )
+    return [row[0] for row in found]
 
 
 def refuse_contributions(

@@ -15,11 +15,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from hub.catalog import Catalog, Entity, load_catalog
+from hub.catalog.authority import read_registry
 from hub.catalog.tuning import tuned
 from hub.changes import change_schema
 from hub.errors import HubError, InputError
@@ -200,9 +202,18 @@ class RunningJudge:
         self._submitted = False
 
     def submit(
-        self, files: Mapping[str, Sequence[Path]], *, rows: int, today: str, rules: RuleSettings | None = None
+        self,
+        files: Mapping[str, Sequence[Path]],
+        *,
+        rows: int,
+        today: str,
+        rules: RuleSettings | None = None,
+        registry: str | None = None,
     ) -> None:
-        """Hands over the change files; the child judges while the caller goes on. `rules`: the node's own settings."""
+        """Hands over the change files; the child judges while the caller goes on. `rules`: the node's own settings.
+
+        `registry`: the document of the authority registry in force, where it is not the shipped one.
+        """
         if self._submitted:
             raise RuntimeError("a child judges once")
         self._submitted = True
@@ -210,8 +221,9 @@ class RunningJudge:
             "files": {n: [str(p) for p in paths] for n, paths in files.items()},
             "rows": rows,
             "today": today,
+            "rules": rules or {},
+            "registry": registry,
         }
-        document["rules"] = rules or {}
         try:
             self._stdin().write(json.dumps(document).encode() + b"\n")
             self._stdin().flush()
@@ -286,7 +298,13 @@ def judge_round(node: Node, number: int, site_dictionaries: Path | None = None) 
     for file in record["files"]:
         files.setdefault(file["entity"], []).append(folder / file["path"])
     with start_judge(site_dictionaries) as running:
-        running.submit(files, rows=node.settings.expectation_rows, today=record["today"], rules=node.settings.rules)
+        running.submit(
+            files,
+            rows=node.settings.expectation_rows,
+            today=record["today"],
+            rules=node.settings.rules,
+            registry=record.get("registry_document"),
+        )
         return running.finish()
 
 
@@ -309,6 +327,8 @@ def main(arguments: Sequence[str]) -> int:
     if not line:
         return 0  # the caller ended before it had anything to judge
     asked = json.loads(line)
+    if asked["registry"]:
+        catalog = replace(catalog, registry=read_registry(asked["registry"], catalog.entities))
     try:
         files = {n: [Path(p) for p in paths] for n, paths in asked["files"].items()}
         catalog = tuned(catalog, asked["rules"])

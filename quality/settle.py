@@ -16,6 +16,7 @@ from hub.catalog import Catalog, Entity
 from hub.changes import ChangeFile, ChangeSet, Counts
 from hub.errors import HubError
 from quality import conflicts, cross, decisions_effect, gate, outcome, scope, soft_scope
+from quality.authority import Change, touch
 from quality.changed import scalar
 from quality.derive import derive_rows, derive_totals
 from quality.expressions import ident, key_text, record_number, text
@@ -66,8 +67,11 @@ def settle(
     folder: Path,
     nonce: Callable[[], str],
     progress: Progress = lambda _: None,
+    changed: tuple[Change, ...] = (),
 ) -> Settled:
     """Settles one round and writes its change set `number` into `folder`; change-log ids start at `lo`.
+
+    `changed`: data items with another owner than the state was settled under; what they touch is settled again.
 
     Leaves in the connection: the advanced state, and the temporary tables `issue`, `disagreement`, `gap`, `review`.
     """
@@ -76,6 +80,8 @@ def settle(
     conflicts.begin_conflicts(con)
     con.execute("CREATE TABLE IF NOT EXISTS tombstone (entity VARCHAR, pk VARCHAR, row_ver BIGINT)")
     key_changes = _prepare_keys(con, round_)
+    if changed and not whole:
+        touch(con, catalog, changed)
     for entity in catalog.entities.values():
         progress(entity.cn)
         _settle_one(con, round_, entity)
@@ -144,7 +150,7 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     elif entity.name == STUDENT[0]:  # WZ08, WY03, YZ10 look at the other tables before their own turn.
         for name in STUDENT:
             scope.make_view(con, catalog.entities[name], whole=round_.whole, aliases=aliases)
-    gate.open_entity(con, entity, table)
+    gate.open_entity(con, entity, table, has_golden=round_.has_golden)
     if table is not None:
         gate.same_key(con, entity, table, has_golden=round_.has_golden)
     if entity.name in round_.has_local:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import duckdb
 
 from hub.catalog import Catalog, Entity, Field, SourceTable
+from quality.authority import own_speaks
 from quality.contributions import sql_type
 from quality.decisions_effect import prior
 from quality.expressions import ident, key_text, record_number, text, texts
@@ -91,26 +92,48 @@ def _spine(round_: Round, entity: Entity, table: SourceTable | None, local: bool
 
 
 def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str, local: bool) -> tuple[str, str]:
-    """(value SQL, provenance letter SQL) of one field."""
+    """(value SQL, provenance letter SQL) of one field.
+
+    The sources that may own the field are asked in the registry's order, each with its own prior value behind it (an
+    empty value never blanks); then the supplement that may fill, then whatever stood before.
+    """
     name = ident(field.name)
     authority = round_.catalog.registry.owners[entity.name, field.name]
-    own = f"b.{name}"
     catalog, others = round_.catalog, local and bool(own_tables(round_.catalog, entity))
     filler = f"substr(l._letters, {index}, 1)" if others else "'L'"
     founder = f"CASE WHEN b._src = 'L' THEN {filler} ELSE b._src END" if others else "b._src"
-    cases: list[tuple[str, str, str]] = [(f"{own} IS NOT NULL", own, founder)]
+    own = (f"b.{name} IS NOT NULL", f"b.{name}", founder)
+    cases: list[tuple[str, str, str]] = []
     if others and (first := above_owner(catalog, entity, field)):
-        cases.insert(0, (f"l.{name} IS NOT NULL AND {filler} IN {texts(first)}", f"l.{name}", filler))
-    if round_.has_golden and letter != "L":  # a supplement's newer word replaces its older one
-        mark = f"substr(g.prov, {index}, 1)"
-        cases.append((f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D')", f"g.{name}", "'P'"))
+        cases.append((f"l.{name} IS NOT NULL AND {filler} IN {texts(first)}", f"l.{name}", filler))
+    speaks = own_speaks(entity, field, catalog.platform_table(entity.name), authority)
+    if speaks and authority.order[0] != "L":
+        cases += [own, *_prior(round_, name, index, letter)]
     if local and may_fill(catalog, entity, field):
-        invalid = f"coalesce(list_contains(list_transform(l._bad, lambda x: split_part(x, ':', 2)), {text(field.name)}), FALSE)"
-        cases.append((f"l.{name} IS NOT NULL AND NOT {invalid}", f"l.{name}", filler))
+        cases.append(_supplement(field, filler))
+    if authority.order[0] == "L":
+        cases += _prior(round_, name, index, "L")
+        if speaks:
+            cases += [own, *_prior(round_, name, index, letter)]
     if round_.has_golden and authority.order != ("D",):
         cases.append((f"g.{name} IS NOT NULL AND substr(g.prov, {index}, 1) <> 'F'", f"g.{name}", "'P'"))
-    if len(cases) == 1:
-        return own, f"CASE WHEN {own} IS NULL THEN '-' ELSE {founder} END"
+    if not cases:
+        return f"NULL::{sql_type(field)}", "'-'"
     value = " ".join(f"WHEN {c} THEN {v}" for c, v, _ in cases)
     mark = " ".join(f"WHEN {c} THEN {m}" for c, _, m in cases)
     return f"CASE {value} END", f"CASE {mark} ELSE '-' END"
+
+
+def _prior(round_: Round, name: str, index: int, letter: str) -> list[tuple[str, str, str]]:
+    """The owner's own earlier value. A supplement's newer word replaces its older one, so it has none behind itself."""
+    if not round_.has_golden or letter == "L":
+        return []
+    mark = f"substr(g.prov, {index}, 1)"
+    return [(f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D')", f"g.{name}", "'P'")]
+
+
+def _supplement(field: Field, letter: str) -> tuple[str, str, str]:
+    """What a school or an own system supplied, unless it is invalid; `letter`: SQL of which of them it was."""
+    name = ident(field.name)
+    bad = f"list_contains(list_transform(l._bad, lambda x: split_part(x, ':', 2)), {text(field.name)})"
+    return f"l.{name} IS NOT NULL AND NOT coalesce({bad}, FALSE)", f"l.{name}", letter

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
+from hub.catalog.authority import read_registry
 from hub.catalog.model import (
-    Authority,
     Catalog,
     Codes,
     CodeTable,
@@ -131,16 +131,7 @@ def _template(path: Path) -> Template:
 
 
 def _registry(entities: Mapping[str, Entity]) -> Registry:
-    doc = _yaml(ROOT / "authority.yaml")
-    owners: dict[tuple[str, str], Authority] = {}
-    for name, entity in entities.items():
-        part = doc["entities"][name]
-        fill, never = part["fill"] == "true", set(part.get("never_filled", ()))
-        own = part.get("fields", {})
-        for f in entity.fields:
-            order = tuple(own.get(f.name, part["default"]))
-            owners[name, f.name] = Authority(order, "L" in order or (fill and f.name not in never and order != ("D",)))
-    return Registry(int(doc["version"]), {k: v["source"] for k, v in doc["letters"].items()}, owners)
+    return read_registry((ROOT / "authority.yaml").read_text(encoding="utf-8"), entities)
 
 
 def _rules() -> dict[str, Rule]:

@@ -25,6 +25,7 @@ from hub.errors import HubError, UsageError
 from hub.keyring import Keyring, open_keyring
 from hub.masking import KEY_JOIN
 from hub.recordnumber import record_number
+from hub.registry.rows import version_of
 from hub.settings import Node
 from hub.store import Reader, Store
 
@@ -91,6 +92,8 @@ def story(
             "name": entity.cn,
             "record": pk,
             "current": None if row is None else {k: row[k] for k in ("row_ver", "src_rid", "prov")},
+            "registry_version": version_of(reader, owner, entity.name, pk) if row else None,
+            "key_changes": tracer.key_changes(entity, pk),
             "deleted": tracer.tombstone(entity, owner, pk),
             "fields": tracer.fields(entity, row) if row else [],
             "sources": tracer.sources(entity, latest),
@@ -239,13 +242,21 @@ def _tell(console: Console, document: dict[str, Any]) -> None:
         f"{document['name']}　记录号 {document['record']}　省 {document['province']}　本节点 {document['node']}"
     )
     if document["current"]:
-        console.print(f"现版本 {document['current']['row_ver']}　来源行 {document['current']['src_rid']}")
+        version = document["registry_version"]
+        console.print(
+            f"现版本 {document['current']['row_ver']}　来源行 {document['current']['src_rid']}"
+            f"{f'　按权威源登记第 {version} 版定值' if version else ''}"
+        )
         rows = [[f["field"], f["name"], f["value"], f["letter"], f["source"]] for f in document["fields"]]
         console.print(table("现值与来源", ["字段", "名称", "值", "", "来源"], rows))
     elif document["deleted"]:
         console.print(f"已删除：版本 {document['deleted']['row_ver']}，随 {document['deleted']['batch']}")
     else:
         console.print("正式库没有这条记录。")
+    for step in document["key_changes"]:
+        console.print(
+            f"换号　　变更集 {step['change_set']}　{step['old_key']} → {step['new_key']}（记录号不变，历史相连）"
+        )
     _tell_sources(console, document["sources"])
     if document["versions"]:
         rows = [

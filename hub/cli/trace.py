@@ -21,7 +21,7 @@ from hub.catalog import Catalog, Entity, Field
 from hub.masking import mask_row, mask_value
 from hub.settings import Node
 from hub.store import Reader
-from hub.store.ledger import EXTRACT, RUN, TOMBSTONE
+from hub.store.ledger import EXTRACT, KEY_CHANGE, RUN, TOMBSTONE
 
 _TRACE = re.compile(r"(?P<local>L?)(?P<extract>\d+):(?P<line>\d+)")
 Row = dict[str, Any]
@@ -48,6 +48,19 @@ class Tracer:
         )
         found = self.reader.connection.execute(query).mappings().first()
         return dict(found) if found else None
+
+    def key_changes(self, entity: Entity, pk: str) -> list[Row]:
+        """Natural keys the record had before, under the same record number (ruling 19), oldest first."""
+        c = KEY_CHANGE.c
+        query = sa.select(c.cs_no, c.old_key, c.new_key).where(c.entity == entity.name, c.pk == pk).order_by(c.cs_no)
+        return [
+            {"change_set": int(number), "old_key": self._key(entity, old), "new_key": self._key(entity, new)}
+            for number, old, new in self.reader.connection.execute(query)
+        ]
+
+    def _key(self, entity: Entity, key: str) -> str:
+        parts = zip(entity.key, key.split("|"), strict=False)
+        return "|".join(str(self._shown(entity, name, part)) for name, part in parts)
 
     def fields(self, entity: Entity, row: Row) -> list[Row]:
         """Each field: value, provenance letter, and the source in words."""

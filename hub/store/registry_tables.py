@@ -2,7 +2,9 @@
 
 Decides columns and keys under the rules of `ledger`: keys assigned by the application, moments as text, JSON as text.
 `down_batch` is the ministry's outbox of the down streams (the province keeps what it took in as `inbox` rows);
-`registry_version` holds every version of the registry a node published or received, `document` as it was signed.
+`registry_version` holds every version of the registry a node published or received: `document` as it was signed,
+`evidence` the bytes of the part that carried it; `row_registry` the version of rows settled under another than the
+first.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from hub.store.ledger import METADATA, long_text, text
+from hub.store.ledger import METADATA, char, long_text, text
 
 DOWN_BATCH: Final = sa.Table(
     "down_batch",
@@ -36,5 +38,14 @@ REGISTRY_VERSION: Final = sa.Table(
     sa.Column("note", text(400)),
     sa.Column("batch_id", text(64)),
     sa.Column("signer", text(80)),
+    sa.Column("evidence", sa.LargeBinary),
     *(sa.Column(n, text(40)) for n in ("created", "applied_at")),
+)
+ROW_REGISTRY: Final = sa.Table(
+    "row_registry",
+    METADATA,
+    sa.Column("node", char(2), primary_key=True, nullable=False),
+    sa.Column("entity", text(20), primary_key=True, nullable=False),
+    sa.Column("pk", char(20), primary_key=True, nullable=False),
+    sa.Column("version", sa.BigInteger),
 )

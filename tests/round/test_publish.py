@@ -24,6 +24,7 @@ from province_node.changeset import open_settlement
 from province_node.exclusive import exchange_step
 from province_node.publish import Published, publish, publish_pending
 from province_node.sealing import plan_batches
+from province_node.stream import main_stream
 from tests.round.labs import (
     AT,
     audit_holds,
@@ -62,7 +63,7 @@ def test_a_change_set_becomes_golden_rows_and_one_signed_batch(settled: Lab) -> 
     assert (batch.batch_id, batch.parts) == (ID, len(changes.files))
     (row,) = rows(settled.province, "outbox")
     assert (row["state"], row["lo"], row["hi"], row["cs_no"]) == ("SEALED", 1, changes.hi, 1)
-    assert row["prev"] == next(iter(keyring(settled.province).grants.values())).digest
+    assert row["prev"] == keyring(settled.province).grants[main_stream("13")].digest
     assert audit_holds(settled.province)
     assert [event for event, _ in events(settled.province)] == ["数据流开通", "变更集入库", "批次封装", "运行完成"]
 

@@ -16,6 +16,11 @@ def _text(name: str, length: int, *, key: bool = False) -> sa.Column[str]:
     return sa.Column(name, kind, nullable=not key)
 
 
+def _fixed(name: str, length: int) -> sa.Column[str]:
+    kind = sa.CHAR(length).with_variant(sa.CHAR(length, collation="C"), "postgresql")
+    return sa.Column(name, kind, nullable=False)
+
+
 def _long(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text().with_variant(sa.Text(collation="C"), "postgresql"))
 
@@ -49,12 +54,22 @@ def upgrade() -> None:
         _text("note", 400),
         _text("batch_id", 64),
         _text("signer", 80),
+        sa.Column("evidence", sa.LargeBinary),
         _text("created", 40),
         _text("applied_at", 40),
         sa.PrimaryKeyConstraint("version", name="pk_registry_version"),
     )
+    op.create_table(
+        "row_registry",
+        _fixed("node", 2),
+        _text("entity", 20, key=True),
+        _fixed("pk", 20),
+        _number("version"),
+        sa.PrimaryKeyConstraint("node", "entity", "pk", name="pk_row_registry"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("row_registry")
     op.drop_table("registry_version")
     op.drop_table("down_batch")

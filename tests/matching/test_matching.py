@@ -1,0 +1,70 @@
+"""Matching: suspects are listed with evidence and never merged; the crosswalk of school codes is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from quality.crosswalk import Row, check
+from quality.suspects import READ, Suspect, suspects
+
+
+def person(n: int, **values: Any) -> dict[str, Any]:
+    """A student with a record number of its own; everything else by name."""
+    base: dict[str, Any] = {c: None for columns in READ.values() for c in columns}
+    base |= {"GRBSM": f"G{n}", "XXDM": f"36130001{n:02d}", "XM": f"甲{n}", "CSRQ": "20100101", "XBM": "1",
+             "SFZJLXM": "1", "SFZJH": f"{n:018d}", "MZM": "01", "SYDXZQHM": "130102"}  # fmt: skip
+    return base | values
+
+
+def found(*people: dict[str, Any]) -> tuple[Suspect, ...]:
+    def read(entity: str, columns: Sequence[str]) -> Iterable[Any]:
+        rows = [{"pk": f"{i:020d}", **{c: p[c] for c in columns}} for i, p in enumerate(people)]
+        schema = pa.schema([("pk", pa.string()), *((c, pa.string()) for c in columns)])
+        yield from pa.Table.from_pylist(rows, schema=schema).to_batches()
+
+    return suspects(read)
+
+
+def test_only_people_alike_in_name_birth_sex_and_origin_with_other_documents_are_suspects() -> None:
+    same = {"XM": "王小明"}
+    pairs = found(person(1, **same), person(2, **same), person(3), person(4, **same, SYDXZQHM="130103"))
+    assert [(p.pk_a, p.pk_b) for p in pairs] == [(f"{0:020d}", f"{1:020d}")]
+    assert not found(person(1, **same), person(2, **same, SFZJH=f"{1:018d}")), "one document, one person"
+
+
+def test_a_rare_agreement_weighs_more_than_a_common_one_and_a_difference_speaks_against() -> None:
+    crowd = [person(n, LXDH=f"139111111{n}") for n in range(20, 60)]
+    same = {"XM": "王小明"}
+    by_phone = found(*crowd, person(1, **same, LXDH="13900000001"), person(2, **same, LXDH="13900000001"))
+    by_people = found(*crowd, person(1, **same), person(2, **same))
+    against = found(*crowd, person(1, **same, LXDH="13900000001"), person(2, **same, LXDH="13900000002"))
+    assert "联系电话" in by_phone[0].same
+    assert "联系电话" in against[0].other
+    assert by_phone[0].score > by_people[0].score > against[0].score
+
+
+def test_the_list_holds_no_personal_value() -> None:
+    (pair,) = found(person(1, XM="王小明", SFZJH="13010220100101001X"), person(2, XM="王小明"))
+    told = repr(pair)
+    assert "王小明" not in told
+    assert "13010220100101001X" not in told
+
+
+def test_every_kind_of_code_change_is_named_and_what_does_not_hold_is_said() -> None:
+    schools = {"N1": "1", "N2": "1", "N3": "4", "N4": "1", "O6": "1"}
+    rows = [
+        Row("O1", "N1", True, "2014"), Row("O2", "N2", True, ""), Row("O3", "N2", True, ""), Row("O4", "N3", True, ""),
+        Row("O5", "N1X", True, ""), Row("O6", "N4", False, ""), Row("O7", "N4", True, "2014"),
+        Row("O7", "N1", True, "2018"),
+    ]  # fmt: skip
+    told = {(c.row.old, c.row.new): c for c in check(rows, schools)}
+    kinds = {pair: c.kind for pair, c in told.items()}
+    assert (kinds["O2", "N2"], kinds["O3", "N2"], kinds["O4", "N3"]) == ("合并", "合并", "撤销")
+    assert (kinds["O7", "N4"], kinds["O7", "N1"]) == ("拆分", "拆分")
+    assert told["O7", "N4"].until == "2018"
+    assert told["O5", "N1X"].faults == ("新码学校不在正式库",)
+    assert set(told["O6", "N4"].faults) == {"未确认，未采用", "旧码学校仍在正式库"}
+    assert told["O2", "N2"].faults == ()

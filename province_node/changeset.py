@@ -8,6 +8,7 @@ count belongs to a round that died and is written anew.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,3 +95,10 @@ def _damaged(where: str) -> VerificationError:
         where=where,
         step="从备份恢复该目录；不得手工修改变更集。恢复前不要再结算",
     )
+
+
+def fresh_folder(folder: Path) -> Path:
+    """The folder of a change set to be, without what a round left there that died before its commit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

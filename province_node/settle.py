@@ -25,6 +25,7 @@ from hub.catalog.tuning import tuned
 from hub.errors import HubError, UsageError
 from hub.settings import Node
 from province_node.brake import check_brake
+from province_node.changeset import fresh_folder
 from province_node.decisions import take_in_effect
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
@@ -142,7 +143,7 @@ def _round(
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
     number = counter(con, "change_set") + 1
-    folder = _fresh(node.changes / f"{number:08d}")
+    folder = fresh_folder(node.changes / f"{number:08d}")
     settled = settle(
         con,
         catalog,
@@ -277,13 +278,6 @@ def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) 
 
 def _sums(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:
     return {str(k): int(v) for k, v in con.execute(sql).fetchall()}
-
-
-def _fresh(folder: Path) -> Path:
-    """The change set's folder, without what a round left there that died before its commit."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _advance(

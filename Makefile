@@ -22,6 +22,7 @@ demo: $(STAMP) ## the main job on the embedded defaults: a province settles, the
 
 test: $(STAMP) ## sets up servers where missing and runs every test
 	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql
+	@bash deploy/setup/oracle-grammar.sh
 	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
 
 test-protocol: $(STAMP) ## the acceptance table of the exchange, row by row: attack, expected, outcome

@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
+from hub.cli.finding import Finding
 from hub.errors import HubError
 
 if TYPE_CHECKING:
@@ -29,21 +29,16 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "vocational-education-hub"
 KEY_DAYS_WARN, LOGIN_DAYS_WARN, CLOCK_SECONDS_WARN = 30, 14, 5
+_CHARSET = {
+    "sqlite": "PRAGMA encoding",
+    "postgresql": "SHOW server_encoding",
+    "oracle": "SELECT p.value FROM nls_database_parameters p WHERE p.parameter = 'NLS_CHARACTERSET'",
+}
 DISK_BAD, DISK_WARN = 1 << 30, 10 << 30
 # Certificates, public keys and the note beside them are for everyone to read.
 _OPEN_FILES = (".cert.pem", ".pub", "README")
 _FONTS = ("NotoSansCJK", "NotoSerifCJK", "SourceHanSans", "wqy", "simsun", "simhei", "FandolSong", "DroidSansFallback")
 _FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`state`: ok, warn or bad."""
-
-    name: str
-    state: str
-    detail: str
-    remedy: str = ""
 
 
 def environment() -> list[Finding]:
@@ -137,9 +132,8 @@ def _database(shell: Shell, node: Node) -> Iterator[Finding]:
         return
     with store.reading() as reader:
         dialect = reader.connection.dialect.name
-        query = "PRAGMA encoding" if dialect == "sqlite" else "SHOW server_encoding"
-        charset = str(reader.connection.exec_driver_sql(query).scalar_one())
-    good = charset.upper().replace("-", "") == "UTF8"
+        charset = str(reader.connection.exec_driver_sql(_CHARSET[dialect]).scalar_one())
+    good = charset.upper().replace("-", "") in ("UTF8", "AL32UTF8", "ZHS16GBK")
     detail = f"{store.where}　版本 {have}　字符集 {charset}"
     yield Finding("数据库", "ok" if good else "bad", detail, "" if good else "改用 UTF-8 字符集的数据库")
     store.close()

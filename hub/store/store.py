@@ -165,7 +165,9 @@ class Store:
 
     def __init__(self, url: sa.URL, dialect: Dialect, tables: Tables, busy_seconds: int) -> None:
         self.tables = tables
-        self.where = f"{url.get_backend_name()}：{Path(url.database or '').name}"
+        place = url.database or str(url.query.get("service_name", ""))
+        self.where = f"{url.get_backend_name()}：{Path(place).name}"
+        self.file = url.database if url.get_backend_name() == "sqlite" else None
         self._url = url
         self._dialect = dialect
         self._engine = dialect.engine(url, busy_seconds)
@@ -200,6 +202,13 @@ class Store:
             with connection.begin() as transaction:
                 yield Reader(connection, self._dialect, self.tables, self.where)
                 transaction.rollback()
+
+    @contextmanager
+    def looking(self) -> Iterator[sa.Connection]:
+        """A bare connection for questions about the database itself; whatever is done over it is undone."""
+        with translated(self.where), self._engine.connect() as connection:
+            yield connection
+            connection.rollback()
 
     def read(
         self,

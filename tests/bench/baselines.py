@@ -86,7 +86,6 @@ def _sftp(place: Place) -> None:
     user = url.split("//")[1].split("@")[0]
     base = "/" + url.split("@")[1].split("/", 1)[1] if "/" in url.split("@")[1] else ""
     batch = "\n".join([f"put {f} {base}/in/part/raw-{i}" for i, f in enumerate(files)])
-    batch += "\n" + "\n".join(f"-rm {base}/in/part/raw-{i}" for i in range(len(files)))
     options = ["-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes", "-i", str(place.sshd.client_key)]
     subprocess.run(
         ["sftp", "-q", "-b", "-", *options, "-P", str(place.sshd.port), f"{user}@127.0.0.1"],

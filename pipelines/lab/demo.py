@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,6 +150,11 @@ def first_day(stage: Stage) -> tuple[LabRound, float]:
     stage.out.print(
         f"冲突：{conflicts}；补录模板 {done.round.supplements.get('files', 0)} 份；告警 {len(done.round.alarms)}"
     )
+    found = Counter({"警告": 0, "提示": 0})
+    for name, number in done.round.findings.items():
+        found[name.partition("/")[2]] += number
+    listed = "，".join(f"{severity} {number:,}" for severity, number in found.items())
+    stage.out.print(f"规则：{len(load_catalog().rules)} 条全部执行；不阻断的发现：{listed}")
     stage.out.print("“其他”为重复副本、已注销、审批驳回的行；读取 = 入库 + 隔离 + 挂起 + 在途 + 其他")
     return done, seconds
 

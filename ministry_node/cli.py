@@ -6,6 +6,7 @@ Decides nothing: reads the clock and randomness, calls the steps, and tells what
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -112,14 +113,18 @@ def tell_intake(console: Console, done: IntakeResult) -> None:
         receipt = f"　回执 {one.receipt_name}" if one.receipt_name else ""
         console.print(f"{mark} {one.batch_id}　{word_of(one.verdict)}　{one.seconds:.1f} 秒{receipt}")
         console.print(f"    {one.sentence}")
-    told = {one.sentence for one in done.decisions}
-    for alarm in done.alarms:
-        if alarm.sentence not in told:
-            console.print(f"! 告警　{alarm.party}　{alarm.sentence}")
+    tell_alarms(console, done, told={one.sentence for one in done.decisions})
     for batch in done.waiting:
         console.print(f"… {batch}　文件尚未到齐，下次再看")
     if not (done.decisions or done.alarms or done.waiting):
         console.print("没有待处理的批次。")
+
+
+def tell_alarms(console: Console, done: IntakeResult, *, told: Collection[str] = ()) -> None:
+    """What the ministry's people must look at, without what was `told` already."""
+    for alarm in done.alarms:
+        if alarm.sentence not in told:
+            console.print(f"! 部级告警　{alarm.party}　{alarm.sentence}")
 
 
 def word_of(verdict: str) -> str:

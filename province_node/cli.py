@@ -175,7 +175,7 @@ def _finish(
         tell_exchange(console, published, [delivered], [heard])
 
     emit(shell, document, render)
-    _leave(exit_code(done, published, [heard]))
+    _leave(exit_code(done, published, [delivered], [heard]))
 
 
 @app.command("status")

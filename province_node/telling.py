@@ -38,9 +38,12 @@ OUTCOMES = {
 MODES = {"full": "全量", "watermark": "增量", "watermark+keys": "增量+键比对"}
 
 
-def exit_code(done: Round | None, published: Sequence[Published], heard: Sequence[Listened]) -> int:
-    """0, or 3: finished, with alarms, rejects or new conflicts (console §7)."""
-    alarms = bool(done and done.alarms)
+def exit_code(
+    done: Round | None, published: Sequence[Published], delivered: Sequence[Delivered], heard: Sequence[Listened]
+) -> int:
+    """0, or 3: finished, with alarms (a batch without a result for a day among them), rejects or new conflicts
+    (console §7)."""
+    alarms = bool(done and done.alarms) or any(d.alarms for d in delivered)
     opened = any(p.quarantined.opened or p.conflicts.opened for p in published)
     refused = any(r.verdict not in (Verdict.APPLIED, Verdict.RECEIVED) for h in heard for r in h.receipts)
     ignored = any(h.ignored or h.alarms or h.down.alarms for h in heard)

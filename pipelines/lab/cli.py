@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
+from ministry_node.cli import intake_code, tell_alarms
 from pipelines.lab.round import LabRound, TablePair, run_lab, table_digests
 from pipelines.lab.setup import Lab, init_lab
 from province_node.cli import AllowDeletes, AllowVolume, Full, NoReview, Today, options_of
@@ -133,15 +134,19 @@ def run(
 
 
 def _code(done: LabRound, pairs: tuple[TablePair, ...]) -> int:
-    """4 when both tiers differ after everything was applied, otherwise that of the province's round."""
+    """4 when both tiers differ after everything was applied, otherwise that of the province's round, or the
+    ministry's where only it has something to look at."""
     if any(not p.equal for p in pairs):
         return 4
-    return exit_code(done.round, done.published, done.listened)
+    code = exit_code(done.round, done.published, done.delivered, done.listened)
+    return code or max(intake_code(intake) for intake in done.intakes)
 
 
 def _tell_run(console: Console, ctx: Any, done: LabRound, pairs: tuple[TablePair, ...]) -> None:
     tell_round(console, shell_of(ctx).catalog(), done.round)
     tell_exchange(console, done.published, done.delivered, done.listened)
+    for intake in done.intakes:
+        tell_alarms(console, intake)
     if pairs:
         rows = [[p.cn, p.province.rows, p.ministry.rows, p.province.sha256[:16], p.ministry.sha256[:16],
                  "✔" if p.equal else "✘"] for p in pairs]  # fmt: skip

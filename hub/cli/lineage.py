@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 
 from hub.audit import Event
-from hub.catalog import Entity
+from hub.catalog import Catalog, Entity
 from hub.cli.evidence import Kept, kept_batches, verify_batch
 from hub.cli.output import emit, table
 from hub.cli.records import entity_of, scope
 from hub.cli.release import Release, release_of
 from hub.cli.shell import Shell, shell_of
-from hub.cli.trace import Row, Tracer
+from hub.cli.trace import Row, Tracer, said_by
 from hub.errors import HubError, UsageError
 from hub.keyring import Keyring, open_keyring
 from hub.masking import KEY_JOIN
@@ -66,7 +66,7 @@ def show(
         release.record(store, Event.PLAINTEXT_VIEWED, shell, node, target=f"{chosen.name} {pk}", rows=1)
     document = story(shell, node, store, chosen, owner, pk, release)
     if name:
-        document = _of_field(document, name)
+        document = _of_field(document, shell.catalog(), name)
     emit(shell, document, lambda c: _tell_field(c, document) if name else _tell(c, document))
 
 
@@ -199,14 +199,16 @@ def _unknown() -> UsageError:
     return UsageError("E1027", "本节点没有这条记录", step="核对实体与记录号；被隔离的数据见 hub quarantine export")
 
 
-def _of_field(document: dict[str, Any], name: str) -> dict[str, Any]:
+def _of_field(document: dict[str, Any], catalog: Catalog, name: str) -> dict[str, Any]:
     """The story cut down to one field."""
     kept = ("node", "tier", "province", "entity", "record", "current", "deleted", "batches")
+    place = catalog.entities[document["entity"]].columns.index(name)
     at = [
         {
             **{k: v[k] for k in ("change_set", "change_id", "op", "row_ver", "batch")},
             "value": v[name],
-            "letter": _letter(document, v, name),
+            "letter": (v["prov"] or "")[place : place + 1],
+            "source": said_by(catalog, (v["prov"] or "")[place : place + 1]),
             "sources": [
                 {**{k: s[k] for k in s if k != "raw"}, "raw": _raw_of(s["raw"], document["entity"], name)}
                 for s in v["sources"]
@@ -219,13 +221,6 @@ def _of_field(document: dict[str, Any], name: str) -> dict[str, Any]:
     return {k: document[k] for k in kept} | {
         "field": name, "now": now[0] if now else None, "timeline": at, "sources": sources,
     }  # fmt: skip
-
-
-def _letter(document: dict[str, Any], version: Row, name: str) -> str:
-    order = [f["field"] for f in document["fields"]]
-    at = order.index(name) if name in order else -1
-    prov = version["prov"] or ""
-    return prov[at] if 0 <= at < len(prov) else ""
 
 
 def _raw_of(raw: Row | None, entity: str, name: str) -> Any:
@@ -298,7 +293,8 @@ def _tell_field(console: Console, document: dict[str, Any]) -> None:
     for step in document["timeline"]:
         console.print(
             f"● 变更集 {step['change_set']}　{OPERATIONS[step['op']]}　版本 {step['row_ver']}"
-            f"　值 {step['value'] or '（空）'}　随批次 {step['batch'] or '（尚未封装）'}"
+            f"　值 {step['value'] or '（空）'}　来源 {step['source'] or '（无）'}"
+            f"　随批次 {step['batch'] or '（尚未封装）'}"
         )
         _tell_sources(console, step["sources"])
     if not document["timeline"]:

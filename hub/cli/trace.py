@@ -64,19 +64,14 @@ class Tracer:
 
     def fields(self, entity: Entity, row: Row) -> list[Row]:
         """Each field: value, provenance letter, and the source in words."""
-        words, systems = self._letters(), {s.system: s.cn for s in self.catalog.systems.values()}
         prov = row["prov"] or ""
         result = []
         for at, field in enumerate(entity.fields):
             letter = prov[at] if at < len(prov) else ""
-            source = words.get(letter, "")
-            said = systems.get(source) or _WORDS.get(letter, source)
+            said = said_by(self.catalog, letter)
             shown = {"field": field.name, "name": field.cn, "value": row[field.name], "letter": letter, "source": said}
             result.append(shown)
         return result
-
-    def _letters(self) -> dict[str, str]:
-        return dict(self.catalog.registry.letters)
 
     def sources(self, entity: Entity, src_rid: str | None) -> list[Row]:
         """The source rows a version was made of: extract, line, file, mode, when read, raw values if kept here."""
@@ -152,6 +147,13 @@ _WORDS = {
     "D": "人工处理决定",
     "-": "无值",
 }
+
+
+def said_by(catalog: Catalog, letter: str) -> str:
+    """A provenance letter in words: the platform, a province's own system, or what else the letter stands for."""
+    source = catalog.registry.letters.get(letter, "")
+    systems = {s.system: s.cn for s in catalog.systems.values()}
+    return systems.get(source) or _WORDS.get(letter, source)
 
 
 def _change_files(folder: Path, entity: str) -> Iterator[tuple[Row, Row]]:

@@ -28,7 +28,7 @@ def given_way(first_round: Lab, tmp_path_factory: pytest.TempPathFactory) -> tup
     folder = tmp_path_factory.mktemp("given_way")
     here = own_sources(copy_lab(first_round, folder / "lab"), folder / "sources")
     at = load_catalog().entities["xs"].columns.index("DZXX")
-    student = next(r for r in rows(lab.province, "g_xs") if r["prov"][at] == "L")
+    student = next(dict(r) for r in rows(here.province, "g_xs") if r["prov"][at] == "L")
     edit(
         folder / "sources",
         "UPDATE XS_JBXX SET DZXX = ?, GXSJ = '2026-11-23 02:00:00' WHERE GRBSM = ?",

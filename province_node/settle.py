@@ -201,7 +201,7 @@ def _take(
     progress("settle", "规范化")
     begin_round(con, catalog)
     take_in_effect(con, node, catalog)
-    read = tuple(_ingest(con, catalog, e) for e in extracts.taken)
+    read = tuple(_ingest(con, catalog, e, whole=whole) for e in extracts.taken)
     folder = node.extracts / f"{run:06d}"
     local = ingest_supplements(con, catalog, supplements, folder, first_number=last + 1, reviewed=options.review)
     if options.review:
@@ -247,7 +247,9 @@ def _extract(
                 source.close()
 
 
-def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) -> Mapping[str, Any]:
+def _ingest(
+    con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract, *, whole: bool
+) -> Mapping[str, Any]:
     table = extract.table
     record: dict[str, Any] = {
         "extract_no": extract.number, "system": table.system, "source_table": table.table, "mode": extract.mode,
@@ -266,6 +268,7 @@ def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract) 
         extract_no=extract.number,
         row_hash=row_hash_sql(columns, without=(table.updated,) if table.updated else ()),
         complete=extract.complete,
+        whole=whole,
         removed=extract.removed,
     )
     con.execute(

@@ -61,12 +61,13 @@ def ingest_platform(
     extract_no: int,
     row_hash: str,
     complete: bool,
+    whole: bool = False,
     removed: pa.Table | None = None,
 ) -> Ingested:
     """Takes one extract of a platform table (Parquet of raw text, whole rows of every key it names).
 
-    `complete`: the extract is the whole table, so absent keys are gone; `removed`: raw keys (column `_rk`) found gone by
-    a key comparison. Returns the counts; touched rows are noted in `t_<entity>`.
+    `complete`: the extract is the whole table, so absent keys are gone; `whole`: this round settles everything, so a
+    first load need not be noted row by row; `removed`: raw keys (column `_rk`) found gone by a key comparison. Returns the counts; touched rows are noted in `t_<entity>`.
     """
     if table.entity is None:
         raise RuntimeError(f"{table.name} feeds no entity")
@@ -90,6 +91,7 @@ def ingest_platform(
     con.execute(f"INSERT INTO {store} {select}")
     if not first:
         _mark_regressed(con, store, f"JS05:{table.updated}")
+    if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records
         _note_touched(con, entity, store, f"_ext = {extract_no}")
     return Ingested(read, read - taken, taken, gone)
 

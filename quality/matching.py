@@ -4,7 +4,7 @@ Decides: old → new school codes by the confirmed crosswalk; which record a sch
 temporary student number (L) became a formal one (G, J). Suspects are never merged here.
 
 Tables made: `student_alias` (old → new student number, kept in the state), `m_<entity>` (supplement rows with the key
-of the record they fill), `review` (supplement rows that belong to no record yet).
+of the record they fill), `f_<entity>` (keys of those read or reviewed in this round), `review` (supplement rows that belong to no record yet).
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ def match_locals(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         con.execute(f"CREATE OR REPLACE TEMP TABLE m_{entity.name} AS {_matched(entity)}")
         if entity.name == "xs":
             con.execute("CREATE OR REPLACE TEMP TABLE ml_xs AS SELECT _ext, _line FROM m_xs")
+        key = ", ".join(ident(k) for k in entity.key)
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE f_{entity.name} AS SELECT {key} FROM m_{entity.name} "
+            "WHERE _ext IN (SELECT _ext FROM fresh_local)"
+        )
         merge_own(con, catalog, entity)
         con.execute(
             f"INSERT INTO review SELECT {text(entity.name)}, l._ext, l._line, l._school, '待数据复核员复核' "

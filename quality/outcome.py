@@ -14,6 +14,7 @@ from hub.catalog import Entity
 from hub.changes import ChangeFile, Counts
 from quality.changed import scalar
 from quality.expressions import ident, text
+from quality.matching import STUDENT
 from quality.survivorship import Round
 
 # Rows per change file: the ministry decodes and a batch seals file by file (protocol 11.2: 256 MiB, 2 M rows a batch).
@@ -27,11 +28,20 @@ def find_gone(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -> 
         return
     match = " AND ".join(f"k.{ident(c)} = g.{ident(c)}" for c in entity.key)
     scope = "" if round_.whole else f"SEMI JOIN scope_{entity.name} USING ({_scope_columns(entity)})"
+    golden, renamed = f"g_{entity.name}", ""
+    if entity.name in STUDENT:
+        # A golden row of a temporary number goes by its formal one; it gives way where that one has a record of its own.
+        golden = (
+            f"(SELECT g.* REPLACE (coalesce(a.new, g.GRBSM) AS GRBSM) FROM g_{entity.name} g "
+            "LEFT JOIN student_alias a ON a.old = g.GRBSM)"
+        )
+        same = match.replace("k.", "s.")
+        renamed = f"OR EXISTS (SELECT 1 FROM s_{entity.name} s WHERE s.pk <> g.pk AND {same})"
     absent = f"NOT EXISTS (SELECT 1 FROM k_{entity.name} k WHERE k._state <> '0' AND {match})"
     if entity.name in round_.has_local:
         absent += f" AND NOT EXISTS (SELECT 1 FROM m_{entity.name} k WHERE {match}) "
     con.execute(
-        f"INSERT INTO gone_{entity.name} SELECT g.pk FROM (SELECT * FROM g_{entity.name} {scope}) g WHERE {absent} "
+        f"INSERT INTO gone_{entity.name} SELECT g.pk FROM (SELECT * FROM {golden} {scope}) g WHERE (({absent}) {renamed}) "
         f"AND NOT EXISTS (SELECT 1 FROM s_{entity.name} s WHERE s.pk = g.pk)"
     )
     main = {"jzg_gz": ("jzg", "XXDM", "GH")}.get(entity.name) or (

@@ -57,8 +57,7 @@ def _scope(con: duckdb.DuckDBPyConnection, entity: Entity, *selects: str) -> Non
 
 def _fresh(entity: Entity) -> str:
     """Records that a supplement read or reviewed in this round speaks of."""
-    keys = ", ".join(ident(k) for k in scope_key(entity))
-    return f"SELECT {keys} FROM m_{entity.name} WHERE _ext IN (SELECT _ext FROM fresh_local)"
+    return f"SELECT {', '.join(ident(k) for k in scope_key(entity))} FROM f_{entity.name}"
 
 
 def _own(entity: Entity, source: str | None = None) -> str:
@@ -77,10 +76,12 @@ def scope_school(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
 
 
 def released(entity: Entity, parent: Parent) -> str:
-    """Contributions of `entity` that name a main record newly in the store."""
+    """Records of `entity` that name a main record newly in the store, by platform or by supplement."""
     match = " AND ".join(f"n.{ident(theirs)} = c.{ident(own)}" for own, theirs in parent.by)
     keys = ", ".join(f"c.{ident(k)}" for k in scope_key(entity))
-    return f"SELECT {keys} FROM c_{entity.name} c JOIN new_{parent.entity} n ON {match}"
+    return " UNION ALL ".join(
+        f"SELECT {keys} FROM {source}_{entity.name} c JOIN new_{parent.entity} n ON {match}" for source in ("c", "m")
+    )
 
 
 def scope_dependent(con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
@@ -91,10 +92,15 @@ def scope_dependent(con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
         selects += [
             "SELECT c.XXDM, c.BH FROM c_bj c SEMI JOIN (SELECT XXDM, NJDM, BJMC FROM t_bj) t USING (XXDM, NJDM, BJMC)",
         ]
+    if entity.name == "jzg":  # founded by its school under a number of its own; the platform names the person otherwise
+        selects.append(
+            "SELECT g.XXDM, g.GH FROM g_jzg g ANTI JOIN m_jzg m USING (XXDM, GH) WHERE starts_with(g.src_rid, 'L')"
+        )
     if entity.name == "jzg_gz":
         selects += [
             "SELECT XXDM, GH FROM t_jzg",
-            "SELECT c.XXDM, c.GH FROM c_jzg_gz c SEMI JOIN t_jg t USING (XXDM)",
+            # Units come from the schools: a file read in this round may bring the unit that was missing (GL04).
+            "SELECT c.XXDM, c.GH FROM c_jzg_gz c SEMI JOIN scope_jg t USING (XXDM)",
         ]
     _scope(con, entity, *selects)
 

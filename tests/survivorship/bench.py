@@ -16,6 +16,7 @@ from hub.catalog import load_catalog
 from hub.settings import Node
 from province_node.state import open_state
 from quality.changed import begin_round, ingest_local, ingest_platform
+from quality.decisions_effect import take_decisions
 from quality.settle import settle
 
 CATALOG = load_catalog()
@@ -35,20 +36,22 @@ TABLES = ("S3.XX_JBXX", "S1.ZY_SZ", "S1.BJ_XX", "S2.JZG_JBXX", "S1.XS_JBXX", "S1
 
 @dataclass(frozen=True)
 class Supplement:
-    """What a school says of one teacher."""
+    """What a school says of one record: by default of a teacher, else of the `entity` named."""
 
     school: str
-    id_type: str
-    id_no: str
+    id_type: str | None
+    id_no: str | None
     values: Mapping[str, str]
+    entity: str = "jzg"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What arrives before one settling: rows by source table, supplements."""
+    """What arrives before one settling: rows by source table, supplements, the decisions in effect from now on."""
 
     rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     supplements: Sequence[Supplement] = ()
+    decided: Sequence[Mapping[str, Any]] = ()
 
 
 def read_sources(folder: Path) -> Raw:
@@ -75,29 +78,31 @@ class State:
         self.con = open_state(self._node, CATALOG, today=TODAY)
         self._extract, self._round = 0, 0
 
-    def settle(self, delivery: Delivery) -> Any:
+    def settle(self, delivery: Delivery, *, whole: bool = False) -> Any:
         self._round += 1
         self.con.close()  # every round of a node opens its state anew
         self.con = open_state(self._node, CATALOG, today=TODAY)
         self.con.execute("BEGIN")
         # As a node's round decides: nothing golden yet, so everything that waits is settled.
-        first = not any(self.con.execute(f"SELECT 1 FROM g_{e} LIMIT 1").fetchall() for e in CATALOG.entities)
+        whole = whole or not any(self.con.execute(f"SELECT 1 FROM g_{e} LIMIT 1").fetchall() for e in CATALOG.entities)
         begin_round(self.con, CATALOG)
+        if delivery.decided:
+            take_decisions(self.con, CATALOG, pa.Table.from_pylist([dict(d) for d in delivery.decided]))
         for table in CATALOG.source_tables():
             if rows := delivery.rows.get(table.name):
-                self._platform(table, rows)
-        if delivery.supplements:
-            self._local(delivery.supplements)
+                self._platform(table, rows, whole=whole)
+        for entity in dict.fromkeys(s.entity for s in delivery.supplements):
+            self._local(entity, [s for s in delivery.supplements if s.entity == entity])
         out = self.folder / f"round-{self._round}"
         out.mkdir()
         done = settle(
-            self.con, CATALOG, secret=self._secret, whole=first, number=self._round, lo=1, folder=out,
+            self.con, CATALOG, secret=self._secret, whole=whole, number=self._round, lo=1, folder=out,
             nonce=lambda: "0" * 64,
         )  # fmt: skip
         self.con.execute("COMMIT")
         return done
 
-    def _platform(self, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _platform(self, table: Any, rows: Sequence[Mapping[str, Any]], *, whole: bool) -> None:
         self._extract += 1
         file = self.folder / f"{self._extract}.parquet"
         schema = pa.schema([(c, pa.string()) for c in table.column_names])
@@ -105,10 +110,10 @@ class State:
         without = (table.updated,) if table.updated else ()
         ingest_platform(
             self.con, CATALOG, table, str(file), extract_no=self._extract,
-            row_hash=row_hash_sql(list(table.column_names), without=without), complete=False,
+            row_hash=row_hash_sql(list(table.column_names), without=without), complete=False, whole=whole,
         )  # fmt: skip
 
-    def _local(self, supplements: Sequence[Supplement]) -> None:
+    def _local(self, entity: str, supplements: Sequence[Supplement]) -> None:
         self._extract += 1
         names = sorted({n for s in supplements for n in s.values})
         rows = [
@@ -118,7 +123,7 @@ class State:
         ]  # fmt: skip
         file = self.folder / f"{self._extract}-L.parquet"
         pq.write_table(pa.Table.from_pylist(rows), file)
-        ingest_local(self.con, CATALOG, CATALOG.entities["jzg"], str(file), {n: n for n in names}, reviewed=True)
+        ingest_local(self.con, CATALOG, CATALOG.entities[entity], str(file), {n: n for n in names}, reviewed=True)
 
     def golden(self, entity: str) -> dict[str, tuple[Any, ...]]:
         """Values and letters by record number; no row version, no source row: they tell the way, not the end."""

@@ -247,9 +247,7 @@ def _extract(
                 source.close()
 
 
-def _ingest(
-    con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract, *, whole: bool
-) -> Mapping[str, Any]:
+def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract, *, whole: bool) -> Mapping[str, Any]:
     table = extract.table
     record: dict[str, Any] = {
         "extract_no": extract.number, "system": table.system, "source_table": table.table, "mode": extract.mode,

@@ -16,6 +16,7 @@ import duckdb
 from hub.catalog import Catalog, Entity, SourceTable
 from quality.expressions import ident, key_text, text
 from quality.keys import NEVER_FOUNDED_BY_SCHOOLS, natural_key, school
+from quality.matching import unknown_to_platform
 from quality.survivorship import Round
 
 NOT_IN_STORE = "主记录未入库"
@@ -127,8 +128,7 @@ def refuse_local(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTa
     hits = f"SELECT m.*, unnest(m._bad) AS hit FROM m_{entity.name} m WHERE m._bad IS NOT NULL"
     founding = "FALSE"
     if entity.name not in NEVER_FOUNDED_BY_SCHOOLS:
-        known = " AND ".join(f"c.{ident(k)} = m.{ident(k)}" for k in entity.key)
-        founding = "TRUE" if table is None else f"NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {known})"
+        founding = "TRUE" if table is None else unknown_to_platform(entity)
     con.execute(
         f"INSERT INTO issue SELECT {head}, split_part(hit, ':', 1), split_part(hit, ':', 2), '', '错误', 'L', '隔离' "
         f"FROM ({hits}) m WHERE {founding}"

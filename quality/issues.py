@@ -14,8 +14,9 @@ from pathlib import Path
 import duckdb
 
 from hub.catalog import Catalog
-from quality.expressions import ident, text, texts
+from quality.expressions import text, texts
 from quality.keys import natural_key, school
+from quality.matching import unknown_to_platform
 
 # Columns of `known_disagreement`, in the order `open_and_close` selects them.
 KNOWN_CONFLICT = (
@@ -146,8 +147,7 @@ def note_looked_at(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     con.execute("CREATE OR REPLACE TEMP TABLE looked_at (entity VARCHAR, natural_key VARCHAR)")
     for entity in catalog.entities.values():
         # Records founded by supplements alone are settled in every round; others only within the scope.
-        known = " AND ".join(f"c.{ident(k)} = m.{ident(k)}" for k in entity.key)
-        local = f"(SELECT m.* FROM m_{entity.name} m WHERE NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {known}))"
+        local = f"(SELECT m.* FROM m_{entity.name} m WHERE {unknown_to_platform(entity)})"
         for source in (f"k_{entity.name}", f"t_{entity.name}", local):
             con.execute(
                 f"INSERT INTO looked_at SELECT DISTINCT {text(entity.name)}, {natural_key(entity)} FROM {source}"

@@ -32,6 +32,19 @@ def load_crosswalk(con: duckdb.DuckDBPyConnection, file: str, extract_no: int) -
     )
 
 
+def unknown_to_platform(entity: Entity) -> str:
+    """SQL that holds for a row of `m_<entity> m` whose record no platform row names, under its own number or an older one."""
+    rest = [f"c.{ident(k)} = m.{ident(k)}" for k in entity.key if k != "GRBSM"]
+    own = [f"c.{ident(k)} = m.{ident(k)}" for k in entity.key]
+    unknown = f"NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {' AND '.join(own)})"
+    if entity.name in STUDENT:
+        renamed = " AND ".join(["a.new = m.GRBSM", *rest])
+        unknown += (
+            f" AND NOT EXISTS (SELECT 1 FROM c_{entity.name} c JOIN student_alias a ON a.old = c.GRBSM WHERE {renamed})"
+        )
+    return f"({unknown})"
+
+
 def find_aliases(con: duckdb.DuckDBPyConnection) -> int:
     """Temporary numbers whose 证件 and name equal a formal row's join it (ruling 19); returns how many are new.
 

@@ -18,6 +18,7 @@ from quality.contributions import sql_type
 from quality.decisions_effect import prior
 from quality.expressions import ident, key_text, record_number, text, texts
 from quality.keys import NEVER_FOUNDED_BY_SCHOOLS
+from quality.matching import unknown_to_platform
 from quality.own import above_owner, may_fill, own_tables
 
 
@@ -76,9 +77,8 @@ def _spine(round_: Round, entity: Entity, table: SourceTable | None, local: bool
         letter = round_.catalog.systems[table.system].letter
         parts.append(f"SELECT {columns}, _ext, _line, {text(letter)} AS _src FROM open_{entity.name}")
     if local and entity.name not in NEVER_FOUNDED_BY_SCHOOLS:
-        known = " AND ".join(f"c.{ident(k)} = m.{ident(k)}" for k in entity.key)
         complete = " AND ".join(f"m.{ident(k)} IS NOT NULL" for k in entity.key)
-        absent = "TRUE" if table is None else f"NOT EXISTS (SELECT 1 FROM c_{entity.name} c WHERE {known})"
+        absent = "TRUE" if table is None else unknown_to_platform(entity)
         empty = ", ".join(ident(k) if k in entity.key else f"NULL::{sql_type(entity[k])} AS {ident(k)}" for k in names)
         parts.append(
             f"SELECT {empty}, _ext, _line, 'L' AS _src FROM m_{entity.name} m WHERE {absent} AND {complete} "

@@ -35,7 +35,7 @@ from ministry_node.admit import header_of
 from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
 from ministry_node.down import note_acks
-from ministry_node.lineage import write_lineage
+from ministry_node.lineage import change_set_number, write_lineage
 from ministry_node.receipts import Issued
 from ministry_node.returned import Returned
 
@@ -167,7 +167,8 @@ def _rows(
     for name, run in groupby(files, key=lambda pair: pair[0].entity):
         entity = desk.catalog.entities[name]
         try:
-            total += tx.apply(entity, party, _told(desk, entity, run, found, noted), batch=batch)
+            told = _told(desk, entity, run, found, noted)
+            total += tx.apply(entity, party, told, batch=batch, keys_under=change_set_number(manifest))
         except InputError as failure:
             raise of_rows(failure, batch) from None
         if noted:

@@ -17,9 +17,14 @@ _FILE_NAMES: Final = 255
 _EPOCH: Final = 10**10
 
 
+def change_set_number(manifest: Manifest) -> int:
+    """The number under which a batch is a change set here."""
+    return manifest.stream_id.epoch * _EPOCH + manifest.seq
+
+
 def write_lineage(connection: sa.Connection, manifest: Manifest) -> None:
     """One row per entity, in the transaction that applies the batch."""
-    number = manifest.stream_id.epoch * _EPOCH + manifest.seq
+    number = change_set_number(manifest)
     lo, spans = manifest.watermark.lo, dict[str, list[tuple[FileEntry, int]]]()
     for entry in manifest.files:
         spans.setdefault(entry.entity, []).append((entry, lo))

@@ -93,7 +93,7 @@ def story(
             "record": pk,
             "current": None if row is None else {k: row[k] for k in ("row_ver", "src_rid", "prov")},
             "registry_version": version_of(reader, owner, entity.name, pk) if row else None,
-            "key_changes": tracer.key_changes(entity, pk),
+            "key_changes": tracer.key_changes(entity, owner, pk),
             "deleted": tracer.tombstone(entity, owner, pk),
             "fields": tracer.fields(entity, row) if row else [],
             "sources": tracer.sources(entity, latest),
@@ -250,7 +250,8 @@ def _tell(console: Console, document: dict[str, Any]) -> None:
         console.print("正式库没有这条记录。")
     for step in document["key_changes"]:
         console.print(
-            f"换号　　变更集 {step['change_set']}　{step['old_key']} → {step['new_key']}（记录号不变，历史相连）"
+            f"换号　　{step['batch'] or step['change_set']}"
+            f"　{step['old_key']} → {step['new_key']}（记录号不变，历史相连）"
         )
     _tell_sources(console, document["sources"])
     if document["versions"]:

@@ -21,7 +21,7 @@ from hub.catalog import Catalog, Entity, Field
 from hub.masking import mask_row, mask_value
 from hub.settings import Node
 from hub.store import Reader
-from hub.store.ledger import EXTRACT, KEY_CHANGE, RUN, TOMBSTONE
+from hub.store.ledger import EXTRACT, KEY_CHANGE, LINEAGE, RUN, TOMBSTONE
 
 _TRACE = re.compile(r"(?P<local>L?)(?P<extract>\d+):(?P<line>\d+)")
 Row = dict[str, Any]
@@ -49,13 +49,24 @@ class Tracer:
         found = self.reader.connection.execute(query).mappings().first()
         return dict(found) if found else None
 
-    def key_changes(self, entity: Entity, pk: str) -> list[Row]:
-        """Natural keys the record had before, under the same record number (ruling 19), oldest first."""
-        c = KEY_CHANGE.c
-        query = sa.select(c.cs_no, c.old_key, c.new_key).where(c.entity == entity.name, c.pk == pk).order_by(c.cs_no)
+    def key_changes(self, entity: Entity, owner: str, pk: str) -> list[Row]:
+        """Natural keys the record had before, under the same record number (ruling 19), and the batch of each."""
+        c, of = KEY_CHANGE.c, LINEAGE.c
+        same = sa.and_(of.node == owner, of.cs_no == c.cs_no, of.entity == c.entity)
+        query = (
+            sa.select(c.cs_no, c.old_key, c.new_key, of.batch_id)
+            .outerjoin(LINEAGE, same)
+            .where(c.entity == entity.name, c.pk == pk)
+            .order_by(c.cs_no)
+        )
         return [
-            {"change_set": int(number), "old_key": self._key(entity, old), "new_key": self._key(entity, new)}
-            for number, old, new in self.reader.connection.execute(query)
+            {
+                "change_set": int(number),
+                "batch": batch,
+                "old_key": self._key(entity, old),
+                "new_key": self._key(entity, new),
+            }
+            for number, old, new, batch in self.reader.connection.execute(query)
         ]
 
     def _key(self, entity: Entity, key: str) -> str:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from hub.catalog import Entity
+from hub.masking import KEY_JOIN
 from hub.store.dialect import Dialect
 from hub.store.ledger import TOMBSTONE
 from hub.store.rows import ApplyCounts
@@ -29,7 +30,14 @@ class Merge:
     """One apply of one entity of one node inside the caller's transaction."""
 
     def __init__(
-        self, dialect: Dialect, connection: sa.Connection, table: sa.Table, entity: Entity, node: str, batch: str
+        self,
+        dialect: Dialect,
+        connection: sa.Connection,
+        table: sa.Table,
+        entity: Entity,
+        node: str,
+        batch: str,
+        keys_under: int | None = None,
     ) -> None:
         self._dialect = dialect
         self._connection = connection
@@ -37,6 +45,7 @@ class Merge:
         self._entity = entity
         self._node = node
         self._batch = batch
+        self._keys_under = keys_under
         self._stage = dialect.stage_for(table)
         self._staged = 0
 
@@ -84,6 +93,8 @@ class Merge:
         self._keep_newest()
         self._find_effect()
         inserted, updated, deleted = self._counts()
+        if updated and self._keys_under is not None:
+            self._note_key_changes(self._keys_under)
         self._take_effect()
         for table in (effect_table(), self._stage):
             self._dialect.discard(self._connection, table)
@@ -120,6 +131,20 @@ class Merge:
             f"COALESCE(SUM(CASE WHEN op = 'D' AND ver_row IS NOT NULL THEN 1 ELSE 0 END), 0) FROM {EFFECT}"
         ).one()
         return int(row[0]), int(row[1]), int(row[2])
+
+    def _note_key_changes(self, number: int) -> None:
+        """`key_change`: stored records that take another natural key under their record number (ruling 19)."""
+        keys = [k.lower() for k in self._entity.key]
+        old, new = (f" || '{KEY_JOIN}' || ".join(f"CAST({t}.{k} AS VARCHAR(60))" for k in keys) for t in ("r", "s"))
+        differs = " OR ".join(f"r.{k} <> s.{k}" for k in keys)
+        self._do(
+            f"INSERT INTO key_change (entity,pk,cs_no,old_key,new_key) "
+            f"SELECT '{self._entity.name}',s.pk,{number},{old},{new} "
+            f"FROM {EFFECT} e JOIN {self._stage.name} s ON s.ord = e.ord "
+            f"JOIN {self._table.name} r ON r.node = '{self._node}' AND r.pk = e.pk "
+            f"WHERE e.op <> 'D' AND e.ver_row IS NOT NULL AND ({differs}) AND NOT EXISTS (SELECT 1 FROM key_change k "
+            f"WHERE k.entity = '{self._entity.name}' AND k.pk = s.pk AND k.cs_no = {number})"
+        )
 
     def _take_effect(self) -> None:
         node, entity = self._node, self._entity.name

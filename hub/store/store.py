@@ -65,14 +65,23 @@ def open_store(url: str, catalog: Catalog, *, busy_seconds: int = 30) -> Store:
 class Transaction(Reader):
     """One database transaction; `connection` takes single rows, `apply` and `ingest` take many."""
 
-    def apply(self, entity: Entity, node: str, source: Iterable[Path] | Iterable[Any], *, batch: str) -> ApplyCounts:
+    def apply(
+        self,
+        entity: Entity,
+        node: str,
+        source: Iterable[Path] | Iterable[Any],
+        *,
+        batch: str,
+        keys_under: int | None = None,
+    ) -> ApplyCounts:
         """Merges change rows (`hub.changes.change_schema`) from Parquet files or record batches; see `hub.store.merge`.
 
-        `batch`: what the tombstones name as the cause of a deletion. Raises `InputError` for malformed change rows.
+        `batch`: what the tombstones name as the cause of a deletion; `keys_under`: the change set number under which
+        records that take another natural key are noted in `key_change`. `InputError` for malformed change rows.
         """
         with translated(self._where):
             table = self._tables.golden[entity.name]
-            merge = Merge(self._dialect, self.connection, table, entity, node_literal(node), batch)
+            merge = Merge(self._dialect, self.connection, table, entity, node_literal(node), batch, keys_under)
             return merge.run(change_blocks(entity, source))
 
     def ingest(self, table: str, batches: Iterable[Any], *, replace: bool = False) -> int:

@@ -87,7 +87,7 @@ def test_a_plain_list_needs_a_purpose_and_is_audited_and_json_says_the_same(
     )
     last = rows(here.province, "audit_event", "i")[-1]
     assert (last["action"], last["object"], last["purpose"]) == (
-        "plaintext.exported",
+        "明文导出",
         "supplement differences",
         "核对补录",
     )

@@ -199,3 +199,26 @@ def test_two_hundred_thousand_students_load_and_change_in_bounded_memory(store: 
     assert store.digest(xs, "13").rows == total
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown_mib < 200
+
+
+def test_a_record_that_takes_another_natural_key_is_noted_once_and_only_when_the_row_takes_effect(
+    store: Store, catalog: Catalog
+) -> None:
+    bj = catalog.entities["bj"]
+
+    def applied(*given: dict[str, Any], under: int | None) -> list[tuple[Any, ...]]:
+        with store.begin() as tx:
+            tx.apply(bj, "13", [batch(bj, given)], batch="b2", keys_under=under)
+        with store.reading() as reader:
+            query = "SELECT entity, pk, cs_no, old_key, new_key FROM key_change ORDER BY pk, cs_no"
+            return [tuple(r) for r in reader.connection.exec_driver_sql(query)]
+
+    school = "3613000101"
+    apply(store, bj, *(change(bj, "I", n, 1, XXDM=school, BH=f"0{n}") for n in range(4)))
+    assert applied(change(bj, "U", 3, 2, XXDM=school, BH="33"), under=None) == []
+    rows = change(bj, "U", 1, 2, XXDM=school, BH="11"), change(bj, "U", 2, 2, XXDM=school, BH="02", BJMC="x")
+    noted = [("bj", pk(1), 7, f"{school}|01", f"{school}|11")]
+    assert applied(*rows, under=7) == noted
+    assert applied(*rows, under=8) == noted, "applied again, nothing takes effect"
+    assert applied(change(bj, "U", 0, 1, XXDM=school, BH="99"), under=9) == noted, "an old version changes no key"
+    assert applied(change(bj, "D", 1, 3, XXDM=school, BH="77"), under=9) == noted

@@ -96,8 +96,10 @@ class Expected:
             yield Finding(f"g_{self.entity.name}", found[0], _WORDS[found[1]])
         self._con.execute("CREATE TABLE graves (pk VARCHAR, row_ver BIGINT, row_hash VARCHAR)")
         for block in graves:
-            coming = block.select(["pk", "row_ver"])  # noqa: F841 - DuckDB finds it by name
-            self._con.execute("INSERT INTO graves SELECT pk, row_ver, '' FROM coming")
+            # By a name of its own: `coming` is the table of the last file merged, and a table goes before a variable.
+            self._con.register("buried", block.select(["pk", "row_ver"]))
+            self._con.execute("INSERT INTO graves SELECT pk, row_ver, '' FROM buried")
+            self._con.unregister("buried")
         self._con.execute(
             "CREATE OR REPLACE TEMP VIEW dead AS SELECT pk, row_ver, '' AS row_hash FROM held WHERE NOT live"
         )

@@ -133,7 +133,7 @@ def run(
         shell, today=today, full=full, no_review=no_review, allow_deletes=allow_deletes, allow_volume=allow_volume
     )
     with Progress() as progress:
-        left = publish_pending(node, at=shell.now(), rng=os.urandom, progress=progress.step)
+        left = publish_pending(node, at=shell.now(), rng=os.urandom, progress=progress.step, before_round=True)
         done = run_round(node, options, nonce=nonce, progress=progress.step)
         published = (*left, *publish_pending(node, at=shell.now(), rng=os.urandom, progress=progress.step))
         delivered, heard = _exchange(shell, node, progress)

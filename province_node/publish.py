@@ -54,7 +54,7 @@ from province_node.sealing import (
 )
 from province_node.snapshot import seal_snapshot
 from province_node.stream import Standing, main_stream, move, standing
-from province_node.supersede import supersede_void
+from province_node.supersede import awaits, supersede_void
 
 _CODE: Final = re.compile(r"\[(E\w+)\]")
 
@@ -104,12 +104,15 @@ def up_to_date(node: Node, at: datetime, rng: Random, progress: Progress) -> Ite
         yield desk
 
 
-def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress = silent) -> tuple[Published, ...]:
+def publish_pending(
+    node: Node, *, at: datetime, rng: Random, progress: Progress = silent, before_round: bool = False
+) -> tuple[Published, ...]:
     """Publishes, in order, every change set that the settling state counted and the ledger lacks (protocol 6.4).
 
     This is both the normal step after a round and the recovery after a crash between state and store; batches that came
-    back VOID are sealed anew before (`supersede`). Raises as `publish`; `VerificationError` E3404 when the store knows
-    change sets the state never counted; E3409 as `supersede_void`.
+    back VOID are sealed anew before (`supersede`). `before_round`: a round follows, so void batches and what comes
+    after them are left to the step after it, which may find the records mended at the source. Raises as `publish`;
+    `VerificationError` E3404 when the store knows change sets the state never counted; E3409 as `supersede_void`.
     """
     with exchange_step(node), up_to_date(node, at, rng, progress) as desk:
         known, last = _ledger_last(desk), counted(node)
@@ -120,6 +123,8 @@ def publish_pending(node: Node, *, at: datetime, rng: Random, progress: Progress
                 where=node.state.name,
                 step="结算状态已丢失或落后：将该文件改名保留，运行 hub sync rebuild 由省级库重建，再运行 hub sync run",
             )
+        if before_round and awaits(desk):
+            return ()
         supersede_void(desk)
         done = tuple(_publish(desk, number) for number in range(known + 1, last + 1))
         seal_heartbeat(desk)

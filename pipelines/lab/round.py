@@ -72,7 +72,7 @@ def run_lab(
     lab = open_lab(folder)
     _keep_trust_fresh(lab, at)
     # What a round that died after its state committed has left (protocol 6.4), before anything new is settled.
-    left = publish_pending(lab.province, at=at, rng=rng, progress=progress)
+    left = publish_pending(lab.province, at=at, rng=rng, progress=progress, before_round=True)
     options = Options(
         today=today, full=full, review=review, allow_deletes=allow_deletes, allow_volume=allow_volume,
         at=on_day(today, at),

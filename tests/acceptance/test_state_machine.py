@@ -170,7 +170,7 @@ def test_whatever_the_transport_does_every_batch_is_applied_once_and_the_tiers_c
     run_state_machine_as_test(
         Exchange,
         settings=settings(
-            max_examples=4,
+            max_examples=2,
             phases=(Phase.generate,),
             stateful_step_count=16,
             deadline=None,

@@ -20,6 +20,7 @@ from hub.cli.output import Progress, emit, table
 from hub.cli.shell import Shell, shell_of
 from hub.errors import NotInitialisedError
 from province_node.settle import require_province
+from province_node.sheets import write_book
 from quality.crosswalk import Checked, Row, check
 from quality.suspects import Suspect, suspects
 
@@ -65,14 +66,18 @@ def _group() -> None:
 @crosswalk_app.command("check")
 def check_crosswalk(
     ctx: typer.Context,
-    out: Annotated[Path | None, typer.Option("--out", metavar="文件", help="同时写入 CSV 文件")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="文件", help="同时写入文件：.xlsx 写工作簿，其余写 CSV")
+    ] = None,
 ) -> None:
     """新旧标识码核对：每行是更名、合并、拆分还是撤销，哪些未确认或对不上。"""
     shell = shell_of(ctx)
     found = _crosswalk(shell)
     rows = [_checked(c) for c in found]
     wrong = sum(bool(c.faults) for c in found)
-    if out is not None:
+    if out is not None and out.suffix.lower() == ".xlsx":
+        write_book(out, [("新旧标识码核对", CROSSWALK_HEADS, rows)], private=True)
+    elif out is not None:
         _write(out, CROSSWALK_HEADS, rows)
 
     def render(console: Console) -> None:
@@ -103,8 +108,11 @@ def _crosswalk(shell: Shell) -> tuple[Checked, ...]:
     if not node.state.is_file():
         raise NotInitialisedError("E3451", "还没有结算过，没有新旧标识码可核对", step="先运行 hub sync run")
     with duckdb.connect(str(node.state), read_only=True) as con:
-        found = con.execute("SELECT old, new, confirmed FROM crosswalk").fetchall()
-    rows = [Row(old, new, bool(confirmed), "") for old, new, confirmed in found]
+        known = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'crosswalk_row'").fetchall()
+        # A state of an older version has the rows in force only, without their dates, until the next round reads them.
+        query = "old, new, confirmed, since FROM crosswalk_row" if known else "old, new, confirmed, '' FROM crosswalk"
+        found = con.execute(f"SELECT {query}").fetchall()
+    rows = [Row(old, new, bool(confirmed), since) for old, new, confirmed, since in found if old and new and old != new]
     entity = shell.catalog().entities["xx"]
     schools: dict[str, str] = {}
     with shell.open_store(node).reading() as reader:

@@ -37,8 +37,10 @@ from hub.store import Store, Transaction, open_store
 from hub.store.registry_tables import REGISTRY_VERSION
 from province_node.down_parts import Received
 from province_node.in_force import pending_changes
+from province_node.own import own_systems, with_own
 from province_node.state import counter, open_state
 from quality.changed import begin_round
+from quality.contributions import create_holding
 from quality.expressions import ident, text
 from quality.settle import settle
 
@@ -157,8 +159,13 @@ def plan_registry(node: Node, number: int | None, *, today: str, progress: Calla
         version = stored[-1] if number is None else versions.find(reader.connection, number)
         now = versions.in_force(reader.connection)
     catalog = versions.under(base, version)
+    own = own_systems(sources, catalog)
+    catalog = with_own(catalog, own)
     con = open_state(node, catalog, today=today)
     try:
+        for system in own:  # a mapping that no round has read yet has no rows to settle with
+            for table in system.tables:
+                create_holding(con, catalog, table.canonical)
         with TemporaryDirectory(prefix="plan-", dir=node.work) as folder:
             settled, files = _try(con, node, catalog, Path(folder), progress)
             fields = _fields(con, catalog, versions.registry_of(now.document), catalog.registry, files)

@@ -21,7 +21,17 @@ STUDENT_LOCAL = ("xs", "xs_sx", "xs_xj", "xs_jz", "xs_jtcy")
 
 
 def load_crosswalk(con: duckdb.DuckDBPyConnection, file: str, extract_no: int) -> None:
-    """Takes the old/new school codes (S1.XX_DZ, raw Parquet); only confirmed rows apply (ruling 18)."""
+    """Takes the old/new school codes (S1.XX_DZ, raw Parquet); only confirmed rows apply (ruling 18).
+
+    `crosswalk` holds what applies: of several new codes of one old one, the latest. `crosswalk_row` holds every row as
+    the source has it, with since when (GXSJ), for the check report.
+    """
+    con.execute("DROP TABLE IF EXISTS crosswalk_row")
+    con.execute(
+        "CREATE TABLE crosswalk_row AS SELECT DISTINCT upper(replace(JXXDM, ' ', '')) AS old, "
+        "upper(replace(XXDM, ' ', '')) AS new, coalesce(trim(QRZTM), '0') = '1' AS confirmed, "
+        f"coalesce(left(GXSJ::VARCHAR, 10), '') AS since FROM read_parquet({text(file)})"
+    )
     con.execute("DELETE FROM crosswalk")
     con.execute(
         "INSERT INTO crosswalk SELECT old, new, confirmed, ext, line FROM (SELECT upper(replace(JXXDM, ' ', '')) AS old, "

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from quality.crosswalk import Row, check
+from quality.matching import load_crosswalk
 from quality.suspects import READ, Suspect, suspects
 
 
@@ -68,3 +72,29 @@ def test_every_kind_of_code_change_is_named_and_what_does_not_hold_is_said() -> 
     assert told["O5", "N1X"].faults == ("新码学校不在正式库",)
     assert set(told["O6", "N4"].faults) == {"未确认，未采用", "旧码学校仍在正式库"}
     assert told["O2", "N2"].faults == ()
+
+
+def test_every_row_of_the_crosswalk_is_kept_with_its_date_and_the_latest_of_a_split_applies(tmp_path: Path) -> None:
+    file = tmp_path / "dz.parquet"
+    given = [
+        ("O1", "N1", "1", "2014-01-01 00:00:00"),
+        ("O1", "N2", "1", "2018-05-01 00:00:00"),
+        ("O2", "N2", "0", None),
+    ]
+    names = ("JXXDM", "XXDM", "QRZTM", "GXSJ")
+    pq.write_table(pa.Table.from_pylist([dict(zip(names, r, strict=True)) for r in given]), file)
+    con = duckdb.connect()
+    con.execute("CREATE TABLE crosswalk (old VARCHAR, new VARCHAR, confirmed BOOLEAN, _ext INTEGER, _line BIGINT)")
+    for _ in range(2):  # read again, it is the same
+        load_crosswalk(con, str(file), 3)
+    assert con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall() == [
+        ("O1", "N2", True),
+        ("O2", "N2", False),
+    ]
+    rows = con.execute("SELECT old, new, confirmed, since FROM crosswalk_row ORDER BY ALL").fetchall()
+    con.close()
+    told = check([Row(*r) for r in rows], {"N1": "1", "N2": "1"})
+    assert [(c.row.old, c.row.new, c.row.since, c.until, c.kind) for c in told][:2] == [
+        ("O1", "N1", "2014-01-01", "2018-05-01", "拆分"),
+        ("O1", "N2", "2018-05-01", "", "拆分"),
+    ]

@@ -93,8 +93,8 @@ class Land:
     def publish(self, at: datetime = AT) -> tuple[Published, ...]:
         return publish_pending(self.province, at=at, rng=os.urandom)
 
-    def deliver(self, at: datetime = AT) -> Delivered:
-        return deliver(self.province, at=at)
+    def deliver(self, at: datetime = AT, *, again: bool = False) -> Delivered:
+        return deliver(self.province, at=at, again=again)
 
     def intake(self, at: datetime = AT) -> IntakeResult:
         return run_intake(self.ministry, at=at)

@@ -60,8 +60,8 @@ class Exchange:
     def ready(self) -> Path:
         return self.server.home("13") / "in" / "ready"
 
-    def deliver(self) -> int:
-        return deliver(self.lab.province, at=AT).sent
+    def deliver(self, *, again: bool = False) -> int:
+        return deliver(self.lab.province, at=AT, again=again).sent
 
     def intake(self) -> list[tuple[str, str | None]]:
         return [(d.verdict, d.code) for d in run_intake(self.lab.ministry, at=AT).decisions]
@@ -277,7 +277,7 @@ def test_row_40_an_uploader_killed_at_40_per_cent_resumes_and_the_batch_applies_
         assert (exchange.ready / path.name).read_bytes() == path.read_bytes()
     assert exchange.intake() == [("APPLIED", None)]
     after = exchange.state()
-    exchange.deliver()
+    exchange.deliver(again=True)
     assert exchange.intake() == [("DUPLICATE", None)]
     assert exchange.state() == after
     assert [r.verdict for r in listen(exchange.lab.province, at=AT).receipts] == ["APPLIED"]

@@ -38,7 +38,6 @@ from province_node.findings import note_overdue_batches
 from province_node.heartbeat import seal_heartbeat
 from province_node.ledger import Movement
 from province_node.news import hear_news
-from province_node.recovery import resend
 from province_node.returned import close_returned
 from province_node.sealing import (
     Plan,
@@ -98,7 +97,6 @@ def up_to_date(node: Node, at: datetime, rng: Random, progress: Progress) -> Ite
             seal_snapshot(desk)
         elif first == CENSUS:
             seal_census(desk)
-        resend(desk)
         reseal_unsent(desk)
         seal_repairs(desk)
         yield desk

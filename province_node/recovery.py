@@ -1,8 +1,8 @@
 """Disaster at the ministry, seen from the province: the receipt chain goes back, the spool is shipped again (9.4).
 
 Decides that a DR statement counts only if it restarts the chain at a receipt we hold ourselves; then batches after it
-are as if they had never been answered. Their bytes are the sealed ones; nothing is sealed anew. A plain `resend` order
-brings batches the ministry had only received back onto the way.
+are as if they had never been answered. Their bytes are the sealed ones; nothing is sealed anew. What the ministry orders
+by `resend` is `deliver`'s.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from hub.batch.restart import DrStatement, Restart
 from hub.store import Reader, Transaction
 from hub.store.ledger import NODE_STATE, OUTBOX, PEER_STREAM, RECEIPT, TRUST_STATE
 from hub.verdict import refused
-from province_node import controls
-from province_node.desk import ACTOR, Desk
+from province_node.desk import ACTOR
 from province_node.stream import DIRECTION, STREAM, main_stream, set_last_receipt
 
 
@@ -85,23 +84,3 @@ def _ours(transaction: Transaction, party: str, restart: Restart, where: str) ->
     ):
         raise refused("E_RECEIPT", "灾备声明所述的回执或期次不是本方的", where=where)
     return int(epoch)
-
-
-def resend(desk: Desk) -> int:
-    """Carries out open resend orders; the number of batches put back on their way (`deliver` ships them)."""
-    with desk.store.reading() as reader:
-        orders = controls.open_resends(reader)
-    moved = 0
-    for order in orders:
-        with desk.store.begin() as transaction:
-            back = transaction.connection.execute(
-                sa.update(OUTBOX)
-                .where(OUTBOX.c.stream == STREAM, OUTBOX.c.epoch == order.epoch, OUTBOX.c.seq >= order.first)
-                .where(OUTBOX.c.state == str(BatchState.RECEIVED))
-                .values(state=str(BatchState.SENT))
-            )
-            controls.carried_out(transaction, order.number)
-            detail: dict[str, str | int] = {"from": order.first, "batches": int(back.rowcount)}
-            desk.note(transaction, Event.BATCH_RESENT, f"control {order.number}", detail)
-            moved += int(back.rowcount)
-    return moved

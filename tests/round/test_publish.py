@@ -65,7 +65,9 @@ def test_a_change_set_becomes_golden_rows_and_one_signed_batch(settled: Lab) -> 
     assert (row["state"], row["lo"], row["hi"], row["cs_no"]) == ("SEALED", 1, changes.hi, 1)
     assert row["prev"] == keyring(settled.province).grants[main_stream("13")].digest
     assert audit_holds(settled.province)
-    assert [event for event, _ in events(settled.province)] == ["数据流开通", "变更集入库", "批次封装", "运行完成"]
+    assert [event for event, _ in events(settled.province)] == [
+        "冲突随源更新", "数据流开通", "变更集入库", "批次封装", "运行完成",
+    ]  # fmt: skip
 
 
 def test_the_ministry_can_open_what_was_sealed_and_finds_the_change_files(settled: Lab, tmp_path: Path) -> None:

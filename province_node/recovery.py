@@ -1,8 +1,8 @@
 """Disaster at the ministry, seen from the province: the receipt chain goes back, the spool is shipped again (9.4).
 
 Decides that a DR statement counts only if it restarts the chain at a receipt we hold ourselves; then batches after it
-are as if they had never been answered. Their bytes are the sealed ones; nothing is sealed anew. What the ministry orders
-by `resend` is `deliver`'s.
+are as if they had never been answered. Their bytes are the sealed ones; nothing is sealed anew. What the
+ministry orders by `resend` is `deliver`'s.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from connectors.database import DatabaseSource
 from connectors.registry import open_source
 from hub.catalog import Catalog, SourceTable, load_catalog
 from tests.servers import PostgresServer
+from tests.store.oracle import URL, oracle_schema, stand_in
 
 Row = dict[str, str | None]
 ID_NUMBER = "360102200801011234"  # must never show in a message
@@ -117,23 +118,24 @@ def source(
     rows = sample_rows(layout)
     tables = [layout(f"S1.{name}") for name in rows]
     opened: Source
-    if kind == "sqlite":
-        for table in tables:
-            write_sqlite(tmp_path / "s1.db", table, rows[table.table])
-        opened = open_source(f"sqlite:///{tmp_path / 's1.db'}")
-    elif kind in ("postgresql", "sqlalchemy", "oracle"):
-        url = os.environ.get("ORACLE_URL", "") if kind == "oracle" else _database(request)
-        if not url:
-            pytest.skip("no ORACLE_URL: not run against Oracle")
-        for table in tables:
-            write_database(url, table, rows[table.table])
-        opened = open_source(url) if kind != "sqlalchemy" else DatabaseSource(sa.make_url(url))
-    else:
-        for table in tables:
-            write_delimited(tmp_path / f"{table.table.lower()}.CSV", table, rows[table.table], encoding=kind)
-        opened = open_source(f"delimited:{tmp_path}?encoding=auto&delimiter=,")
-    yield kind, opened
-    opened.close()
+    with ExitStack() as stack:
+        if kind == "sqlite":
+            for table in tables:
+                write_sqlite(tmp_path / "s1.db", table, rows[table.table])
+            opened = open_source(f"sqlite:///{tmp_path / 's1.db'}")
+        elif kind in ("postgresql", "sqlalchemy", "oracle"):
+            if kind == "oracle" and URL and stand_in():
+                pytest.skip("the stand-in lacks the dictionary views by which a source's tables are found")
+            url = stack.enter_context(oracle_schema(bare=True)) if kind == "oracle" else _database(request)
+            for table in tables:
+                write_database(url, table, rows[table.table])
+            opened = open_source(url) if kind != "sqlalchemy" else DatabaseSource(sa.make_url(url))
+        else:
+            for table in tables:
+                write_delimited(tmp_path / f"{table.table.lower()}.CSV", table, rows[table.table], encoding=kind)
+            opened = open_source(f"delimited:{tmp_path}?encoding=auto&delimiter=,")
+        yield kind, opened
+        opened.close()
 
 
 def _database(request: pytest.FixtureRequest) -> str:

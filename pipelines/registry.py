@@ -92,8 +92,8 @@ def show(ctx: typer.Context, number: Number = None) -> None:
 @app.command("diff")
 def diff(
     ctx: typer.Context,
-    old: Annotated[int, typer.Argument(metavar="旧版")],
-    new: Annotated[int, typer.Argument(metavar="新版")],
+    old: Annotated[int, typer.Argument(metavar="旧版", help="比较的旧版号")],
+    new: Annotated[int, typer.Argument(metavar="新版", help="比较的新版号")],
 ) -> None:
     """两版登记之间权威源不同的数据项。"""
     shell = shell_of(ctx)

@@ -188,7 +188,7 @@ PROTOCOL_7_3 = {
 def test_every_code_of_the_protocol_says_what_happened_and_what_to_do() -> None:
     assert set(verdicts.CODES) >= PROTOCOL_7_3
     own = set(verdicts.CODES) - PROTOCOL_7_3
-    assert all(code.startswith(("E_TRUST_", "E_RECEIPT", "E_GRANT")) for code in own)
+    assert all(code.startswith(("E_TRUST_", "E_RECEIPT", "E_GRANT", "E_RESTORED")) for code in own)
     for code in verdicts.CODES:
         sentence = verdicts.refused(code, where="13-up-main-e0001-s0000000001").sentence()
         assert sentence.startswith(f"[{code}] ")

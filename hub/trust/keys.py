@@ -29,6 +29,8 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 _log = logging.getLogger(__name__)
+# Key files this process has warned of: a node opens its keys at every step and should not repeat itself.
+_WARNED: set[tuple[str, str]] = set()
 
 
 class Signer(Protocol):
@@ -178,9 +180,12 @@ class DevelopmentFileSigner:
     def load(
         cls, key_pem: bytes, cert_pem: str, password: bytes | None = None, *, where: str = ""
     ) -> DevelopmentFileSigner:
-        """From PEM bytes the caller has read; warns that the key is not in hardware."""
-        _log.warning("使用的是文件中的开发密钥，不得用于生产环境 %s", where)
-        return cls(load_private_key(key_pem, password, where=where), cert_pem)
+        """From PEM bytes the caller has read; warns once per process and key that it is not in hardware."""
+        signer = cls(load_private_key(key_pem, password, where=where), cert_pem)
+        if (where, signer.keyid) not in _WARNED:
+            _WARNED.add((where, signer.keyid))
+            _log.warning("使用的是文件中的开发密钥，不得用于生产环境 %s", where)
+        return signer
 
     @property
     def keyid(self) -> str:

@@ -197,7 +197,11 @@ def test_signer_and_keys_come_back_from_pem(net: Network, caplog: pytest.LogCapt
     source = net.sign["13"]
     signer = DevelopmentFileSigner.load(private_key_pem(source.key), certificate_pem(source.cert))
     assert signer.keyid == net.signer("13").keyid
-    assert "开发密钥" in caplog.text
+    assert caplog.text.count("开发密钥") == 1
+    DevelopmentFileSigner.load(private_key_pem(source.key), certificate_pem(source.cert))
+    assert caplog.text.count("开发密钥") == 1, "one process says it once of one key file"
+    DevelopmentFileSigner.load(private_key_pem(source.key), certificate_pem(source.cert), where="other.pem")
+    assert caplog.text.count("开发密钥") == 2
     protected = private_key_pem(source.key, b"secret")
     assert load_private_key(protected, b"secret").key_size == 256
     for password in (None, b"wrong"):

@@ -1,7 +1,7 @@
 """`hub verify PATH`: any stored batch or evidence folder, or a zip of one, without a database (protocol 13.8).
 
-Decides which files belong together and in which order; what is said of each is `stored`'s. Batches that follow each
-other in what was given are held against each other: `prev` of the manifests, `prev_receipt` of the receipts.
+Decides what is opened and by what it is judged: the lists of a trust folder, each for its own time, or public keys.
+What is said of the batches and of what chains them is `stored_tree`'s.
 """
 
 from __future__ import annotations
@@ -12,24 +12,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from cryptography.exceptions import UnsupportedAlgorithm
 from rich.console import Console
 
-from hub.batch.layout import NameKind, StreamId, parse_name
-from hub.batch.receipt import Receipt
+from hub.batch.layout import parse_name
 from hub.cli.output import Progress, emit
 from hub.cli.shell import shell_of
-from hub.cli.stored import ByKeys, ByTrustList, Check, Judge, check_manifest, check_part, check_stored_receipt
+from hub.cli.stored import ByHistory, ByKeys, Check, Judges
+from hub.cli.stored_tree import APART, small, verify_tree
 from hub.errors import HubError, RefusedError, UsageError, VerificationError
-from hub.trust_read import read_trust
+from hub.trust_read import read_history
 
 MARKS: Final = {True: "✔", False: "✘", None: "·"}
 _ENTRIES: Final = 20_000
 _BYTES: Final = 64 << 30
-_SMALL: Final = 512 * 1024
 _BLOCK: Final = 1 << 20
 
 
@@ -47,9 +46,9 @@ def verify(
     shell = shell_of(ctx)
     if (trust is None) == (not key):
         raise UsageError("E1064", "请给出 --trust 或 --key 之一", step="--trust 指向信任材料目录，或用 --key 给出公钥")
-    judge = _judge(trust, key or [])
+    judges = _judges(trust, key or [])
     with Progress() as progress, opened(path) as folder:
-        found = dict(verify_tree(folder, judge, progress.step))
+        found = dict(verify_tree(folder, judges, progress.step))
     if not found:
         raise UsageError("E1065", "这里没有批次清单", where=path.name, step="给出批次目录、存档目录或其 zip")
     bad = [(name, check) for name, checks in found.items() for check in checks if check.ok is False]
@@ -70,80 +69,12 @@ def verify(
     emit(shell, document, render)
 
 
-def verify_tree(
-    folder: Path, judge: Judge, progress: Any = lambda _step, _what: None
-) -> Iterator[tuple[str, list[Check]]]:
-    """(batch id, checks) of every manifest below `folder`, in stream order; forks kept under `other/` are left out."""
-    last: dict[StreamId, tuple[int, str]] = {}
-    for stream_id, seq, path in _manifests(folder):
-        progress("验证", path.name)
-        batch = path.name.removesuffix(".manifest.dsse")
-        receipts = _receipts(path.parent, batch)
-        manifest, digest, checks = check_manifest(_small(path), path.name, judge, None)
-        if manifest is not None:
-            checks.append(_chain(last.get(stream_id), seq, manifest.prev))
-            last[stream_id] = (seq, digest)
-            for entry in manifest.files:
-                part = path.parent / entry.name
-                checks.append(check_part(part if part.is_file() else None, entry.name, entry.digest))
-            believed = []
-            for name in receipts:
-                receipt, check = check_stored_receipt(_small(path.parent / name), name, judge, None, digest)
-                checks.append(check)
-                believed += [receipt] if receipt else []
-            checks += _receipt_chain(believed, len(receipts))
-        yield batch, checks
-
-
-def _chain(before: tuple[int, str] | None, seq: int, prev: str) -> Check:
-    if before is None or before[0] != seq - 1:
-        return Check("批次链", None, f"前一批次不在所给范围内，prev 为 {prev[:19]}…")
-    return Check("批次链", before[1] == prev, "接上前一批次的摘要" if before[1] == prev else "与前一批次的摘要接不上")
-
-
-def _receipt_chain(receipts: Sequence[Receipt], there: int) -> list[Check]:
-    """The batch's own receipts are numbered from 1 without a gap; those that could not be judged are not counted."""
-    if not there:
-        return [Check("回执", None, "尚无回执")]
-    if len(receipts) < there:
-        return []
-    numbers = [receipt.receipt_no for receipt in receipts]
-    whole = numbers == list(range(1, len(numbers) + 1))
-    return [Check("回执编号", whole, f"共 {len(numbers)} 份" if whole else "编号不连续")]
-
-
-def _manifests(folder: Path) -> list[tuple[StreamId, int, Path]]:
-    found = []
-    for path in sorted(folder.rglob("*.manifest.dsse")):
-        if "other" in path.relative_to(folder).parts or "unverified" in path.relative_to(folder).parts:
-            continue
-        try:
-            parsed = parse_name(path.name)
-        except RefusedError:
-            continue
-        if parsed.kind is NameKind.MANIFEST and parsed.stream_id is not None and parsed.seq is not None:
-            found.append((parsed.stream_id, parsed.seq, path))
-    return sorted(found)
-
-
-def _receipts(folder: Path, batch: str) -> list[str]:
-    return sorted(path.name for path in folder.glob(f"{batch}.receipt?.dsse"))
-
-
-def _small(path: Path) -> bytes | None:
-    try:
-        with path.open("rb") as file:
-            return file.read(_SMALL + 1)
-    except OSError:
-        return None
-
-
-def _judge(trust: Path | None, keys: Sequence[Path]) -> Judge:
+def _judges(trust: Path | None, keys: Sequence[Path]) -> Judges:
     if trust is not None:
-        return ByTrustList(read_trust(trust))
+        return ByHistory(read_history(trust))
     pems = []
     for path in keys:
-        if (pem := _small(path)) is None:
+        if (pem := small(path)) is None:
             raise UsageError("E1063", "文件读不了", where=path.name, step="核对路径与权限")
         pems.append(pem)
     try:
@@ -176,7 +107,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 raise UsageError("E1067", "zip 中的文件过多", where=path.name, step="分批打包后重试")
             for item in archive.infolist():
                 name = item.filename.rsplit("/", 1)[-1]
-                if item.is_dir() or not _known(name) or {"other", "unverified"} & set(item.filename.split("/")):
+                if item.is_dir() or not _known(name) or APART & set(item.filename.split("/")):
                     continue
                 parent = folder / _parent(item.filename)
                 parent.mkdir(exist_ok=True)

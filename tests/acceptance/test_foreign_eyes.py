@@ -8,15 +8,21 @@ import subprocess
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hub.cli.stored import ByKeys, ByTrustList, Check
-from hub.cli.verify import opened, verify_tree
-from hub.trust_read import read_trust
+from hub.batch.envelope import PayloadType, parse
+from hub.batch.receipt import read_receipt, sign_receipt
+from hub.cli.stored import ByHistory, ByKeys, Check
+from hub.cli.stored_tree import verify_tree
+from hub.cli.verify import opened
+from hub.keyring import open_keyring
+from hub.trust_read import read_history
 from tests.acceptance.lands import Land
 from tests.ministry.forge import Province, flip
+from tests.round.labs import AT
 
 SCRIPTS = Path(__file__).parents[2] / "deploy" / "verify"
 COUNT = 100
@@ -66,7 +72,7 @@ def _failed(found: dict[str, list[Check]]) -> list[tuple[str, str]]:
 def test_an_evidence_folder_and_its_zip_are_verified_with_a_trust_list_and_no_database(
     stored: Land, tmp_path: Path
 ) -> None:
-    judge = ByTrustList(read_trust(stored.province.trust))
+    judge = ByHistory(read_history(stored.province.trust))
     evidence = stored.ministry.store / "13"
     found = dict(verify_tree(evidence, judge))
     assert (len(found), _failed(found)) == (COUNT + 1, [])
@@ -102,6 +108,47 @@ def test_a_spoilt_file_is_named_in_words(stored: Land, tmp_path: Path, spoilt: s
         path.unlink()
     else:
         path.write_bytes(flip(path.read_bytes()))
-    failed = _failed(dict(verify_tree(tmp_path, ByTrustList(read_trust(stored.province.trust)))))
+    failed = _failed(dict(verify_tree(tmp_path, ByHistory(read_history(stored.province.trust)))))
     assert len(failed) == 1
     assert failed[0][1].startswith(said)
+
+
+@pytest.fixture
+def five(stored: Land, tmp_path: Path) -> Path:
+    """The first five batches of the stream, as somebody carried them off."""
+    for seq in range(1, 6):
+        name = f"{seq:010d}"
+        shutil.copytree(stored.ministry.store / "13" / "e0001" / name, tmp_path / "five" / name)
+    return tmp_path / "five"
+
+
+def _chain(found: dict[str, list[Check]]) -> list[tuple[str, bool | None]]:
+    """What is said of the two chains, batch by batch."""
+    return [(c.name, c.ok) for checks in found.values() for c in checks if c.name.startswith(("批次链", "回执链"))]
+
+
+def test_the_receipts_of_a_stream_are_followed_across_its_batches(stored: Land, five: Path) -> None:
+    judges = ByHistory(read_history(stored.province.trust))
+    found = dict(verify_tree(five, judges))
+    assert (_failed(found), _chain(found)) == ([], [("批次链", True), ("回执链 1", True)] * 5)
+    assert "期次授权" in next(c.detail for c in found["13-up-main-e0001-s0000000001"] if c.name == "批次链")
+    (five / "0000000003" / "13-up-main-e0001-s0000000003.receipt1.dsse").unlink()
+    assert _failed(dict(verify_tree(five, judges))) == [("13-up-main-e0001-s0000000004", "回执链 1")]
+    shutil.rmtree(five / "0000000003")
+    found = dict(verify_tree(five, judges))  # a part of a stream: what comes before the gap is simply not here
+    assert (_failed(found), _chain(found)[4:6]) == ([], [("批次链", None), ("回执链 1", None)])
+
+
+def test_two_receipts_after_the_same_one_are_a_fork_whoever_signed_them(stored: Land, five: Path) -> None:
+    batch = "13-up-main-e0001-s0000000004"
+    path = five / "0000000004" / f"{batch}.receipt1.dsse"
+    signer = open_keyring(stored.ministry, at=AT).signer
+    receipt = read_receipt(parse(path.read_bytes(), PayloadType.RECEIPT).payload)
+    _, second = sign_receipt(replace(receipt, receipt_no=2), signer)
+    path.with_name(f"{batch}.receipt2.dsse").write_bytes(second)
+    judges = ByHistory(read_history(stored.province.trust))
+    assert _failed(dict(verify_tree(five, judges))) == [(batch, "回执链 1"), (batch, "回执链 2")]
+    path.with_name(f"{batch}.receipt2.dsse").unlink()
+    _, moved = sign_receipt(replace(receipt, head=replace(receipt.head, last_seq=9)), signer)
+    path.write_bytes(moved)
+    assert (batch, "回执 1") in _failed(dict(verify_tree(five, judges)))

@@ -19,6 +19,8 @@ from hub.batch import wire
 from hub.batch.admission import seal_certs
 from hub.batch.manifest import Recipient
 from hub.cli.evidence import kept_batches, verify_batch
+from hub.cli.stored import ByHistory
+from hub.cli.stored_tree import verify_tree
 from hub.errors import PeerUnreachableError, RefusedError, UsageError
 from hub.keyring import open_keyring
 from hub.settings import open_node
@@ -27,6 +29,7 @@ from hub.trust import amend
 from hub.trust.authority import LabAuthority
 from hub.trust.keys import Signer, cert_keyid, load_certificates
 from hub.trust_folder import open_trust, take_crl, take_list
+from hub.trust_read import read_history
 from province_node.listen import listen
 from province_node.publish import publish_pending
 from tests.acceptance.lands import Land
@@ -360,6 +363,16 @@ def test_row_33_evidence_of_an_expired_and_retired_key_is_still_good_years_later
             assert [check for check in verify_batch(bent, late) if check.ok is False]
     finally:
         store.close()
+    # Away from the node too; under the newest list alone nobody would know the key.
+    evidence = lab.ministry.store / "13"
+    (checks,) = dict(verify_tree(evidence, ByHistory(read_history(lab.ministry.trust)))).values()
+    assert [check for check in checks if check.ok is False] == []
+    sealed_late = province.batch(created=AT + 2 * DAY, trust_version=3)
+    (evidence / "e0001" / "0000000002").mkdir()
+    (evidence / "e0001" / "0000000002" / sealed_late.name).write_bytes(sealed_late.envelope)
+    found = dict(verify_tree(evidence, ByHistory(read_history(lab.ministry.trust))))
+    failed = [(b, c.name, "E_KEY_UNKNOWN" in c.detail) for b, checks in found.items() for c in checks if c.ok is False]
+    assert failed == [(sealed_late.manifest.batch_id, "清单签名", True)]
 
 
 SIGNER = """

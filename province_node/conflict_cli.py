@@ -22,10 +22,11 @@ from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
 from hub.store import Store
 from province_node.conflict_sheet import export_sheet, import_sheet
-from province_node.conflict_words import FILTERS, filter_of, shown, tell_one
+from province_node.conflict_words import FILTERS, filter_of, private_field, shown, tell_one
 from province_node.settle import require_province
 from quality.decisions import Action, Kind, Move, Proposal
-from quality.decisions_bulk import Bulk, Order, apply, preview, undo
+from quality.decisions_apply import apply, undo
+from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_query import groups, page
 from quality.decisions_store import Acting, act, history, load, sources_of
 from quality.decisions_value import check_value
@@ -276,10 +277,13 @@ def bulk_preview(
     with store.reading() as reader:
         found = preview(reader, acting, Order(filter_of(where, acting.today), what, reason, note))
     samples = [shown(catalog, row, acting.today) for row in found.samples]
-    document = {**asdict(found), "skipped": dict(found.skipped), "samples": samples}
+    private = sum(n for (entity, field), n in found.fields.items() if private_field(catalog, entity, field))
+    told = {k: v for k, v in asdict(found).items() if k != "fields"}
+    document = {**told, "skipped": dict(found.skipped), "samples": samples, "private": private}
 
     def render(console: Console) -> None:
         console.print(f"命中 {found.hits:,} = 可处理 {found.able:,} + 跳过 {found.hits - found.able:,}")
+        console.print(f"其中隐私字段 {private:,} 条")
         for cause, n in found.skipped.items():
             console.print(f"跳过　{cause}：{n:,}")
         if samples:
@@ -312,7 +316,8 @@ def undo_bulk(
 ) -> None:
     """撤销一次批量处理：仍在待复核的全部恢复，并说明有多少未能恢复。"""
     shell, store, acting = desk(ctx, who)
-    done = undo(store, acting, op_no)
+    with Progress() as progress:
+        done = undo(store, acting, op_no, progress=lambda n: progress.step("撤销", f"{n:,} 条"))
     text = f"操作号 {op_no}：已恢复 {done.done:,} 条，未能恢复 {done.kept:,} 条"
     emit(shell, asdict(done), lambda c: c.print(text))
 

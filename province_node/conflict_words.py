@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hub.catalog import Catalog
 from hub.errors import UsageError
-from hub.masking import mask_key, mask_value
+from hub.masking import is_masked, mask_key, mask_value
 from quality.decisions import State
 from quality.decisions_query import Filter
 from quality.decisions_store import as_value
@@ -47,6 +47,12 @@ def filter_of(where: Sequence[str] | None, today: str, *, open_only: bool = Fals
 def masked(catalog: Catalog, row: Mapping[str, Any], value: str | None) -> str | None:
     """A value of the conflict's field as it may be shown."""
     return mask_value(catalog.entities[row["entity"]].by_name.get(row["field"] or ""), value)
+
+
+def private_field(catalog: Catalog, entity: str, field: str) -> bool:
+    """Whether the values of a conflict over this field are masked by default."""
+    found = catalog.entities[entity].by_name.get(field)
+    return found is not None and is_masked(found)
 
 
 def shown(catalog: Catalog, row: Mapping[str, Any], today: str) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from hub.errors import UsageError
+from hub.masking import KEY_JOIN
 from hub.store import Reader
 from hub.store.decision_tables import DECISION
 from quality.decisions import State
-from quality.roles import Scope, covered
+from quality.roles import Scope, covered, reporting_to
 
 PAGE_SIZES: Final = (10, 20, 50, 100)
 MAX_PAGE: Final = 5_000
@@ -26,7 +27,11 @@ FACETS: Final = ("entity", "field", "rule", "state", "cause", "school", "assigne
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions of a list; empty means all. `state` empty: everything; `overdue` looks at `today` (YYYY-MM-DD)."""
+    """Conditions of a list; empty means all. `state` empty: everything; `overdue` looks at `today` (YYYY-MM-DD).
+
+    `division`: with all that report to it; `record`: record numbers; `typed`: an identifier somebody typed (学籍号,
+    身份证件号, 学校标识码), private, so it never stands in a URL.
+    """
 
     entity: tuple[str, ...] = ()
     field: tuple[str, ...] = ()
@@ -40,6 +45,9 @@ class Filter:
     proposer: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
     overdue: str = ""
+    division: tuple[str, ...] = ()
+    record: tuple[str, ...] = ()
+    typed: str = ""
 
     def text(self) -> str:
         """Canonical JSON: what a preview and its apply compare."""
@@ -69,9 +77,28 @@ def conditions(chosen: Filter) -> list[Any]:
             terms.append(DECISION.c[name].in_(wanted))
     if chosen.numbers:
         terms.append(DECISION.c.decision_no.in_(chosen.numbers))
+    if chosen.division:
+        held = {d for code in chosen.division for d in reporting_to(code)}
+        terms.append(DECISION.c.division.in_(sorted(held)))
+    if chosen.record:
+        terms.append(DECISION.c.pk.in_(chosen.record))
+    if chosen.typed:
+        terms.append(_names(chosen.typed))
     if chosen.overdue:
         terms += [DECISION.c.due < chosen.overdue, DECISION.c.state != str(State.EFFECTIVE)]
     return terms
+
+
+def _names(typed: str) -> Any:
+    """Natural keys that are the identifier or begin with it; a 身份证件号 also as the 学籍号 of type G that embeds it."""
+    key, joined = DECISION.c.natural_key, KEY_JOIN
+    one = typed.strip().upper()
+    terms = [
+        term
+        for k in (one, f"G{one}")
+        for term in (key == k, sa.and_(key > f"{k}{joined}", key < f"{k}{chr(ord(joined) + 1)}"))
+    ]
+    return sa.or_(*terms, DECISION.c.school == one)
 
 
 def within(reader: Reader, node: str, scopes: Sequence[Scope]) -> Any:
@@ -133,6 +160,13 @@ def groups(
         .order_by(*columns)
     )
     return [dict(r) for r in reader.connection.execute(query).mappings()]
+
+
+def facets(
+    reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, names: Iterable[str] = FACETS
+) -> dict[str, dict[str, int]]:
+    """`facet` for several columns."""
+    return {name: facet(reader, node, scopes, chosen, name) for name in names}
 
 
 def facet(reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, name: str) -> dict[str, int]:

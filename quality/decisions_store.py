@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from hub.audit import Event, Result, append
+from hub.audit import Event, Result, append, next_number
 from hub.errors import HubError
 from hub.store import Reader, Store, Transaction
 from hub.store.decision_tables import CORRECTION, DECISION, DECISION_EVENT
@@ -82,7 +82,12 @@ def act(store: Store, acting: Acting, number: int, move: Move, *, version: int) 
 
 
 def transition(tx: Transaction, acting: Acting, number: int, move: Move, *, version: int) -> Step:
-    """The same within the caller's transaction."""
+    """The same within the caller's transaction.
+
+    The audit head is taken before the row, as bulk operations and rounds take it: writers queue and cannot block each
+    other crosswise.
+    """
+    next_number(tx.connection)
     row = _row(tx, number, acting, lock=True)
     conflict = as_value(row, sources_of(tx, [number]).get(number, []))
     verdict = check_reason(move) or decide(conflict, move, acting.by, version=version, today=acting.today)

@@ -102,7 +102,7 @@ BULK_OPERATION: Final = sa.Table(
     *_texts(person=80, actor=80, role=40, state=16),
     *_numbers("as_of", "hits", "able", "done", "missed", "last_no", "undone", "kept"),
     _column("skipped", long_text()),
-    *_texts(started=40, ended=40, undone_by=80, undone_at=40),
+    *_texts(started=40, ended=40, undone_by=80, undone_at=40, assignee=80, due=10),
 )
 CORRECTION: Final = sa.Table(
     "correction",

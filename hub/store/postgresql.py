@@ -15,7 +15,8 @@ from hub.store.scratch import Temporary
 _MIGRATION_LOCK = 4_917_201
 _CONNECT_SECONDS = 10
 # The default assumes spinning disks and scans a whole table to change 1 % of it (2,000 of 200,000: 0.15 s, not 0.06 s).
-_PLANNER = "-c random_page_cost=1.1"
+# Compiling a query (JIT) takes half a second as soon as the planner overestimates it, longer than any of ours runs.
+_PLANNER = "-c random_page_cost=1.1 -c jit=off"
 _BLOCK_BYTES = 32 << 20
 
 

@@ -24,7 +24,8 @@ import sqlalchemy as sa
 
 from hub.catalog import load_catalog
 from hub.store import Store, open_store
-from quality.decisions_bulk import Bulk, Order, apply, preview, undo
+from quality.decisions_apply import apply, undo
+from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_follow import HUB, Pulled, follow_round
 from quality.decisions_query import Filter, count, facet, page
 from quality.decisions_store import Acting

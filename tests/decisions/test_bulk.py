@@ -6,9 +6,10 @@ import pytest
 
 from hub.errors import UsageError
 from hub.store import Store
-from quality import decisions_bulk
+from quality import decisions_apply
 from quality.decisions import Action, Move
-from quality.decisions_bulk import Bulk, Order, Preview, apply, preview, undo
+from quality.decisions_apply import apply, undo
+from quality.decisions_bulk import Bulk, Order, Preview, preview
 from quality.decisions_query import Filter
 from quality.decisions_store import DecisionRefusedError
 from quality.roles import Operator
@@ -44,7 +45,7 @@ def test_a_preview_counts_what_can_be_handled_and_what_not_and_writes_nothing(st
 def test_an_apply_proposes_in_chunks_and_undo_brings_the_same_rows_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decisions_bulk, "CHUNK", 4)
+    monkeypatch.setattr(decisions_apply, "CHUNK", 4)
     fill(store)
     done = apply(store, acting(CLERK), RULE, seen(store).token)
     assert (done.done, done.missed, done.op_no) == (9, 0, "20261123-00001")

@@ -27,7 +27,7 @@ from hub.batch.outbox import BatchState
 from hub.changes import joint_digest
 from hub.store import Transaction
 from hub.store.lane import BLOCK_ROWS
-from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, OUTBOX, RUN
+from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, OUTBOX, RUN, VALUE_LENGTH
 from province_node.changeset import Settlement
 from province_node.sealing import Sealed
 from province_node.supplement_store import mark_taken
@@ -221,8 +221,9 @@ def _close_conflicts(transaction: Transaction, digests: Sequence[str], run: int)
 def _conflicts(con: duckdb.DuckDBPyConnection, path: Path, last: int) -> Iterator[Any]:
     query = (
         f"SELECT {last} + row_number() OVER (ORDER BY entity, clash, digest) AS conflict_no, entity, "
-        "left(natural_key, 255) AS natural_key, field, rule, state, left(source, 80) AS source, value, "
-        "left(winner_source, 80) AS winner_source, winner_value, clash, digest, src_rid, rows_named, run_no, "
+        "left(natural_key, 255) AS natural_key, field, rule, state, left(source, 80) AS source, "
+        f"left(value, {VALUE_LENGTH}) AS value, left(winner_source, 80) AS winner_source, "
+        f"left(winner_value, {VALUE_LENGTH}) AS winner_value, clash, digest, src_rid, rows_named, run_no, "
         "pk, subject, school, division, basis "
         "FROM read_parquet(?) ORDER BY conflict_no"
     )

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from hub.audit import Event, append, next_number
 from hub.catalog import Catalog
 from hub.store import Transaction
+from hub.store.follow_stage import FOLLOW_TABLES
 from hub.store.ledger import CONFLICT
 from quality.decisions_store import Acting
 from quality.decisions_told import compare_with_golden
@@ -27,7 +28,6 @@ _CAUSES: Final = {
     "各源已一致": "agreed", "已由权威源定值": "by_authority", "暂缓到期": "expired", "源头已更新": "confirmed",
     "源头回退": "reverted", "来源值变化": "changed", "源头改为其他值": "other_value", "等待源头更新": "awaiting",
 }  # fmt: skip
-_TEMPORARY: Final = ("moved_conflict", "step_conflict", "told_conflict", "owner_field", "lapsed_conflict")
 
 
 @dataclass(frozen=True)
@@ -70,28 +70,14 @@ def follow_round(tx: Transaction, acting: Acting, pulled: Pulled, catalog: Catal
             tx.connection, Event.CONFLICTS_FOLLOWED, ts=acting.at, node=acting.node, actor=acting.by.name,
             object=f"change set {pulled.change_set}", detail=detail,
         )  # fmt: skip
-    for name in _TEMPORARY:
-        tx.connection.exec_driver_sql(f"DROP TABLE {name}")
+    for table in FOLLOW_TABLES:
+        tx.discard(table)
     return Followed(opened, moved, causes)
 
 
 def _temporary(tx: Transaction, catalog: Catalog, lapsed: Iterable[int]) -> None:
-    make = tx.connection.exec_driver_sql
-    make(
-        "CREATE TEMPORARY TABLE moved_conflict (decision_no BIGINT PRIMARY KEY, waited BIGINT, open_rows BIGINT, "
-        "waiting BIGINT, basis VARCHAR(24), authority_value TEXT, authority_ok CHAR(1), other_source VARCHAR(8), "
-        "other_value TEXT)"
-    )
-    make(
-        "CREATE TEMPORARY TABLE step_conflict (decision_no BIGINT PRIMARY KEY, to_state VARCHAR(16), cause VARCHAR(40), "
-        "clears SMALLINT)"
-    )
-    make(
-        "CREATE TEMPORARY TABLE told_conflict (decision_no BIGINT PRIMARY KEY, confirmed SMALLINT, contradicted SMALLINT, "
-        "old_value SMALLINT, gone SMALLINT)"
-    )
-    make("CREATE TEMPORARY TABLE owner_field (entity VARCHAR(20), field VARCHAR(30), system VARCHAR(8))")
-    make("CREATE TEMPORARY TABLE lapsed_conflict (decision_no BIGINT PRIMARY KEY)")
+    for table in FOLLOW_TABLES:
+        tx.scratch(table)
     rows = [{"e": e, "f": f, "s": s} for (e, f), s in owners(catalog).items()]
     tx.connection.execute(sa.text("INSERT INTO owner_field VALUES (:e, :f, :s)"), rows)
     if numbers := [{"n": n} for n in lapsed]:
@@ -217,13 +203,13 @@ _LINES: Final = (
 
 
 def _steps(tx: Transaction, today: str) -> None:
-    new = "CASE WHEN m.waiting > 0 THEN '待处理' ELSE '已生效' END"
-    cause = "CASE WHEN m.waiting > 0 THEN '来源不一致' ELSE '已由权威源定值' END"
+    """`step_conflict`. What nobody has decided on and a round founded takes its state at once."""
     tx.connection.execute(
         sa.text(
-            f"UPDATE decision SET state = {new.replace('m.', 'moved_conflict.')}, "
-            f"cause = {cause.replace('m.', 'moved_conflict.')}, waiting = moved_conflict.waiting FROM moved_conflict "
-            "WHERE moved_conflict.decision_no = decision.decision_no AND decision.version = 0"
+            "UPDATE decision SET (state, cause, waiting) = (SELECT CASE WHEN m.waiting > 0 THEN '待处理' ELSE '已生效' END, "
+            "CASE WHEN m.waiting > 0 THEN '来源不一致' ELSE '已由权威源定值' END, m.waiting FROM moved_conflict m "
+            "WHERE m.decision_no = decision.decision_no) "
+            "WHERE version = 0 AND decision_no IN (SELECT decision_no FROM moved_conflict)"
         )
     )
     for condition, state, why, clears in _LINES:
@@ -261,46 +247,53 @@ def _apply(tx: Transaction, pulled: Pulled, stamp: int, ts: str) -> None:
 def _move(tx: Transaction, given: dict[str, Any]) -> None:
     """What the sources say now, under a new version."""
     run = tx.connection.execute
+    silent = "decision.clash IS NOT NULL OR m.open_rows = 0"
+    own = "m.authority_ok = '1' AND m.authority_value IS NOT NULL"
     told = "s.decision_no IS NOT NULL OR decision.kind IS NOT NULL"
     run(
         sa.text(
-            "UPDATE decision SET version = version + 1, stamp = :stamp, moved_run = :run, open_rows = m.open_rows, "
-            "waiting = m.waiting, basis = coalesce(m.basis, decision.basis), authority_value = m.authority_value, "
-            "authority_ok = m.authority_ok, "
-            "suggest_source = CASE WHEN clash IS NOT NULL OR m.open_rows = 0 THEN NULL WHEN m.authority_ok = '1' AND "
-            "m.authority_value IS NOT NULL THEN authority WHEN m.other_value IS NOT NULL THEN m.other_source END, "
-            "suggest_value = CASE WHEN clash IS NOT NULL OR m.open_rows = 0 THEN NULL WHEN m.authority_ok = '1' AND "
-            "m.authority_value IS NOT NULL THEN m.authority_value ELSE m.other_value END, "
-            f"events = events + CASE WHEN {told} THEN 1 ELSE 0 END FROM moved_conflict m "
-            "LEFT JOIN step_conflict s ON s.decision_no = m.decision_no WHERE m.decision_no = decision.decision_no"
+            "UPDATE decision SET version = version + 1, stamp = :stamp, moved_run = :run, (open_rows, waiting, basis, "
+            "authority_value, authority_ok, suggest_source, suggest_value, events) = (SELECT m.open_rows, m.waiting, "
+            "coalesce(m.basis, decision.basis), m.authority_value, m.authority_ok, "
+            f"CASE WHEN {silent} THEN NULL WHEN {own} THEN decision.authority "
+            "WHEN m.other_value IS NOT NULL THEN m.other_source END, "
+            f"CASE WHEN {silent} THEN NULL WHEN {own} THEN m.authority_value ELSE m.other_value END, "
+            f"decision.events + CASE WHEN {told} THEN 1 ELSE 0 END FROM moved_conflict m "
+            "LEFT JOIN step_conflict s ON s.decision_no = m.decision_no WHERE m.decision_no = decision.decision_no) "
+            "WHERE decision_no IN (SELECT decision_no FROM moved_conflict)"
         ),
-        given,
+        {k: given[k] for k in ("stamp", "run")},
     )
     run(
         sa.text(
-            "UPDATE decision SET version = version + 1, stamp = :stamp, events = events + 1 FROM step_conflict s "
-            "WHERE s.decision_no = decision.decision_no "
-            "AND NOT EXISTS (SELECT 1 FROM moved_conflict m WHERE m.decision_no = s.decision_no)"
+            "UPDATE decision SET version = version + 1, stamp = :stamp, events = events + 1 "
+            "WHERE decision_no IN (SELECT decision_no FROM step_conflict) "
+            "AND decision_no NOT IN (SELECT decision_no FROM moved_conflict)"
         ),
-        given,
+        {"stamp": given["stamp"]},
     )
 
 
 def _step(tx: Transaction, given: dict[str, Any]) -> None:
     """The rows of `step_conflict` take their new state; what was decided lives on in the history."""
-    kept = ("kind", "chosen_source", "chosen_value", "proposer", "reviewer", "reason", "note", "op_no")
-    cleared = ", ".join(f"{c} = CASE WHEN s.clears = 1 THEN NULL ELSE {c} END" for c in kept)
-    over = "s.clears = 1 OR decision.state = '暂缓'"
-    tx.connection.execute(
+    run = tx.connection.execute
+    kept = ("kind", "chosen_source", "chosen_value", "proposer", "reviewer", "reason", "note", "op_no", "state_before")
+    run(
         sa.text(
-            f"UPDATE decision SET state = s.to_state, cause = s.cause, {cleared}, "
-            "effect = CASE WHEN s.clears = 1 THEN '0' ELSE effect END, "
-            f"state_before = CASE WHEN {over} THEN NULL ELSE state_before END, "
-            f"until = CASE WHEN {over} THEN NULL ELSE until END, evidence = :evidence, changed_at = :ts, "
-            "closed_run = CASE WHEN s.to_state = '已生效' THEN :run ELSE NULL END "
-            "FROM step_conflict s WHERE s.decision_no = decision.decision_no"
+            f"UPDATE decision SET {', '.join(f'{c} = NULL' for c in kept)}, until = NULL, effect = '0' "
+            "WHERE decision_no IN (SELECT decision_no FROM step_conflict WHERE clears = 1)"
+        )
+    )
+    over = "decision.state = '暂缓'"
+    run(
+        sa.text(
+            "UPDATE decision SET evidence = :evidence, changed_at = :ts, (state, cause, state_before, until, closed_run) = "
+            f"(SELECT s.to_state, s.cause, CASE WHEN {over} THEN NULL ELSE decision.state_before END, "
+            f"CASE WHEN {over} THEN NULL ELSE decision.until END, CASE WHEN s.to_state = '已生效' THEN :run END "
+            "FROM step_conflict s WHERE s.decision_no = decision.decision_no) "
+            "WHERE decision_no IN (SELECT decision_no FROM step_conflict)"
         ),
-        given,
+        {k: given[k] for k in ("evidence", "ts", "run")},
     )
 
 

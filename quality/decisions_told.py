@@ -28,13 +28,13 @@ def compare_with_golden(tx: Transaction, node: str, catalog: Catalog) -> None:
         table, field = tx.golden(name).name, entity[field_name]
         value = f"g.{field_name.lower()}"
         own = f"substr(g.prov, {at}, 1) IN ({letters})"
-        chosen, old = _same(field, value, "d.chosen_value"), _same(field, value, "c.old_value")
+        shown, said, old = (_compared(field, v) for v in (value, "d.chosen_value", "c.old_value"))
         tx.connection.execute(
             sa.text(
                 "INSERT INTO told_conflict SELECT d.decision_no, "
-                f"CASE WHEN {own} AND {chosen} THEN 1 ELSE 0 END, "
-                f"CASE WHEN {own} AND {value} IS NOT NULL AND d.chosen_value IS NOT NULL AND NOT {chosen} THEN 1 ELSE 0 END, "
-                f"CASE WHEN m.authority_value = c.old_value OR ({own} AND {old}) THEN 1 ELSE 0 END, "
+                f"CASE WHEN {own} AND {shown} = {said} THEN 1 ELSE 0 END, "
+                f"CASE WHEN {own} AND {shown} <> {said} THEN 1 ELSE 0 END, "
+                f"CASE WHEN m.authority_value = c.old_value OR ({own} AND {shown} = {old}) THEN 1 ELSE 0 END, "
                 "CASE WHEN g.pk IS NULL THEN 1 ELSE 0 END FROM decision d "
                 f"LEFT JOIN {table} g ON g.node = :node AND g.pk = d.pk "
                 "LEFT JOIN moved_conflict m ON m.decision_no = d.decision_no "
@@ -46,8 +46,6 @@ def compare_with_golden(tx: Transaction, node: str, catalog: Catalog) -> None:
         )
 
 
-def _same(field: Field, column: str, text: str) -> str:
-    """Equality of a stored value and a value kept as text; numbers compare as numbers."""
-    if field.type == "N":
-        return f"coalesce(CAST({column} AS NUMERIC) = CAST({text} AS NUMERIC), FALSE)"
-    return f"coalesce({column} = {text}, FALSE)"
+def _compared(field: Field, value: str) -> str:
+    """A stored value or one kept as text, so that the two compare; numbers compare as numbers."""
+    return f"CAST({value} AS DECIMAL(38, 8))" if field.type == "N" else value

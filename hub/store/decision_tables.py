@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from hub.store.ledger import METADATA, PRIVATE, char, long_text, text
+from hub.store.ledger import METADATA, PRIVATE, char, long_text, text, value_text
 
 # The states in which a person's decision stands; only a second person brings one there.
 STANDING: Final = ("已生效", "退回源头平台")
@@ -47,6 +47,10 @@ def _private(*names: str) -> tuple[sa.Column[Any], ...]:
     return tuple(_column(n, long_text(), comment=PRIVATE) for n in names)
 
 
+def _values(*names: str) -> tuple[sa.Column[Any], ...]:
+    return tuple(_column(n, value_text(), comment=PRIVATE) for n in names)
+
+
 def _natural_key() -> sa.Column[Any]:
     return _column("natural_key", text(255), comment=PRIVATE)
 
@@ -62,11 +66,11 @@ DECISION: Final = sa.Table(
     *_numbers("version", "stamp", "events", "round_no", "open_rows", "waiting"),
     _column("basis", text(24), comment=PRIVATE),
     *_texts(authority=8, authority_ok=1),
-    *_private("authority_value"),
+    *_values("authority_value"),
     *_texts(suggest_source=8),
-    *_private("suggest_value"),
+    *_values("suggest_value"),
     *_texts(kind=16, chosen_source=8),
-    *_private("chosen_value"),
+    *_values("chosen_value"),
     *_texts(effect=1, reason=20),
     *_private("note"),
     *_texts(proposer=80, proposed_at=40, reviewer=80, reviewed_at=40, op_no=40, assignee=80, due=10),
@@ -86,7 +90,7 @@ DECISION_EVENT: Final = sa.Table(
     _key("event_no", sa.BigInteger),
     *_numbers("round_no", "version"),
     *_texts(action=24, from_state=16, to_state=16, cause=40, person=80, actor=80, role=40, kind=16, chosen_source=8),
-    *_private("chosen_value"),
+    *_values("chosen_value"),
     *_texts(reason=20),
     *_private("note"),
     *_texts(op_no=40, evidence=80, ts=40),
@@ -113,7 +117,7 @@ CORRECTION: Final = sa.Table(
     _column("pk", char(20)),
     _natural_key(),
     *_texts(field=30, rule=20, school=20),
-    *_private("old_value", "wanted_value"),
+    *_values("old_value", "wanted_value"),
     *_texts(reason=20),
     *_private("note"),
     *_texts(state=16, asked_by=80, asked_at=40, due=10, sent_at=40),

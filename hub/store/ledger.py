@@ -35,6 +35,15 @@ def long_text() -> Any:
     return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
+# Characters of a disputed value that are kept: no field that two sources share is longer (schemas/entities).
+VALUE_LENGTH: Final = 1333
+
+
+def value_text() -> Any:
+    """A value out of any field, kept as text to be compared; on Oracle within 4,000 bytes, because a CLOB cannot be."""
+    return long_text().with_variant(sa.String(VALUE_LENGTH), "oracle")
+
+
 def _number(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.BigInteger)
 
@@ -223,9 +232,9 @@ CONFLICT: Final = sa.Table(
     _text("rule", 20),
     _text("state", 16),
     _text("source", 80),
-    _private("value", long_text()),
+    _private("value", value_text()),
     _text("winner_source", 80),
-    _private("winner_value", long_text()),
+    _private("winner_value", value_text()),
     _text("clash", 24),
     _text("digest", 24),
     _text("src_rid", 64),

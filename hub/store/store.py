@@ -163,6 +163,16 @@ class Transaction(Reader):
             do(f"DELETE FROM {shadow} WHERE {mine}")
             self._dialect.analyse(self.connection, golden.name)
 
+    def scratch(self, table: sa.Table) -> None:
+        """A temporary table (`hub.store.follow_stage`) stands empty, this transaction's alone."""
+        with translated(self._where):
+            self._dialect.scratch(self.connection, table)
+
+    def discard(self, table: sa.Table) -> None:
+        """A temporary table is no longer needed."""
+        with translated(self._where):
+            self._dialect.discard(self.connection, table)
+
     def analyse(self, table: str) -> None:
         """Statistics of a table just filled, for a planner that needs them."""
         with translated(self._where):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from province_node.settle import Options, run_round
 from tests.decisions.labs import Province, province_of
 from tests.round.labs import AT, TODAY, new_lab
 from tests.servers import PostgresServer
+from tests.store.oracle import oracle_schema
 
-BACKENDS = ("sqlite", "postgresql")
+BACKENDS = ("sqlite", "postgresql", "oracle")
 
 
 @pytest.fixture(scope="session")
@@ -28,15 +30,20 @@ def catalog() -> Catalog:
 
 @pytest.fixture(params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path, catalog: Catalog) -> Iterator[Store]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'node.db'}"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.create_database("decisions")
-    made = open_store(url, catalog, busy_seconds=1)
-    made.upgrade()
-    yield made
-    made.close()
+    with ExitStack() as stack:
+        if request.param == "oracle":
+            if request.module.__name__.endswith("test_bulk"):
+                pytest.skip("bulk decisions make their temporary table in the transaction, which commits on Oracle")
+            url = stack.enter_context(oracle_schema())
+        elif request.param == "sqlite":
+            url = f"sqlite:///{tmp_path / 'node.db'}"
+        else:
+            server: PostgresServer = request.getfixturevalue("postgres")
+            url = server.create_database("decisions")
+        made = open_store(url, catalog, busy_seconds=1)
+        made.upgrade()
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")

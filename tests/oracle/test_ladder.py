@@ -16,8 +16,6 @@ from tests.oracle.rules import faults
 from tests.oracle.statements import dialect, noting_core, of_migrations, of_the_store, rendered
 
 VERSIONS = ((11, 2), (19,))
-# `quality.decisions_follow` says UPDATE … FROM, which no Oracle knows; deploy/oracle/README.md names it as open.
-NOT_YET = "UPDATE decision SET "
 HOME = Path(__file__).parents[2] / ".oracle-grammar"
 
 
@@ -103,8 +101,7 @@ def test_the_grammar_takes_every_shape_of_statement(catalog: Catalog, core: list
     assert len(verdicts) == len(said) + 1
     assert verdicts.pop(), "the grammar must refuse nonsense"
     refused = [(s[:200], v[0]) for s, v in zip(said, verdicts, strict=True) if v]
-    assert [r for r in refused if not r[0].startswith(NOT_YET)] == []
-    assert refused, "the statements named in NOT_YET are portable now: take them off the list and out of the documents"
+    assert refused == []
 
 
 def _shapes(said: list[str]) -> dict[str, None]:

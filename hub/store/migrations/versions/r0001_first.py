@@ -1,7 +1,7 @@
 """Everything of the first release: golden tables and the hub's own.
 
-Frozen. Column notation: name, type (C text, H fixed text, B bigint, N decimal, T long text, X bytes), then `!` key,
-`+` never NULL, `#` private data.
+Frozen. Column notation: name, type (C text, H fixed text, B bigint, N decimal, T long text, X bytes, V value
+kept as text: on Oracle no CLOB, which could not be compared), then `!` key, `+` never NULL, `#` private data.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ TABLES = {
     ),
     "conflict": (
         "conflict_no B!; entity C20; pk H20; natural_key C255#; field C30; rule C20; state C16; source C80; value "
-        "T#; winner_source C80; winner_value T#; clash C24; digest C24; "
+        "V#; winner_source C80; winner_value V#; clash C24; digest C24; "
         "src_rid C64; rows_named B; run_no B; closed_run B"
     ),
     "finding": (
@@ -176,6 +176,8 @@ def _type(kind: str, size: int, scale: int) -> Any:
         return sa.CHAR(size).with_variant(sa.CHAR(size, collation="C"), "postgresql")
     if kind == "T":
         return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    if kind == "V":
+        return sa.Text().with_variant(sa.Text(collation="C"), "postgresql").with_variant(sa.String(1333), "oracle")
     if kind == "N":
         number = sa.Numeric(size, scale)
         return number.with_variant(sa.String(size + 2), "sqlite") if size > SQLITE_EXACT_DIGITS else number

@@ -1,7 +1,7 @@
 """Decisions of people: the workflow's tables, and what links a losing value to its conflict.
 
-Frozen. Column notation as in revision 0001: name, type (C text, H fixed text,
-B bigint, T long text), then `!` key, `#` private data.
+Frozen. Column notation as in revision 0001: name, type (C text, H fixed text, B bigint, T long text, V value kept as
+text: on Oracle no CLOB, which could not be compared), then `!` key, `#` private data.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ TABLES = {
         "decision_no B!; subject C24; entity C20; pk H20; natural_key C255#; field C30; rule C20; clash C24; "
         "school C20; division C6; state C16; cause C40; state_before C16; until C10; version B; stamp B; "
         "events B; round_no B; open_rows B; waiting B; basis C24#; authority C8; authority_ok C1; "
-        "authority_value T#; suggest_source C8; suggest_value T#; kind C16; chosen_source C8; chosen_value T#; "
+        "authority_value V#; suggest_source C8; suggest_value V#; kind C16; chosen_source C8; chosen_value V#; "
         "effect C1; reason C20; note T#; proposer C80; proposed_at C40; reviewer C80; reviewed_at C40; op_no C40; "
         "assignee C80; due C10; opened_run B; moved_run B; closed_run B; evidence C80; changed_at C40"
     ),
     "decision_event": (
         "decision_no B!; event_no B!; round_no B; version B; action C24; from_state C16; to_state C16; cause C40; "
-        "person C80; actor C80; role C40; kind C16; chosen_source C8; chosen_value T#; reason C20; note T#; op_no C40; "
+        "person C80; actor C80; role C40; kind C16; chosen_source C8; chosen_value V#; reason C20; note T#; op_no C40; "
         "evidence C80; ts C40"
     ),
     "bulk_operation": (
@@ -45,7 +45,7 @@ TABLES = {
     ),
     "correction": (
         "correction_no B!; decision_no B; round_no B; system C8; entity C20; pk H20; natural_key C255#; field C30; "
-        "rule C20; school C20; old_value T#; wanted_value T#; reason C20; note T#; state C16; asked_by C80; "
+        "rule C20; school C20; old_value V#; wanted_value V#; reason C20; note T#; state C16; asked_by C80; "
         "asked_at C40; due C10; sent_at C40; confirmed_run B; evidence C80; closed_at C40"
     ),
     "operator": "name C80!; person C80; state C8; created C40",
@@ -95,6 +95,7 @@ def _column(text: str) -> sa.Column[Any]:
         "C": sa.String(size).with_variant(sa.String(size, collation="C"), "postgresql"),
         "H": sa.CHAR(size).with_variant(sa.CHAR(size, collation="C"), "postgresql"),
         "T": sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
+        "V": sa.Text().with_variant(sa.Text(collation="C"), "postgresql").with_variant(sa.String(1333), "oracle"),
         "B": sa.BigInteger(),
     }
     return sa.Column(

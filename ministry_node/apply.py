@@ -168,7 +168,7 @@ def _rows(
         entity = desk.catalog.entities[name]
         try:
             told = _told(desk, entity, run, found, noted)
-            total += tx.apply(entity, party, told, batch=batch, keys_under=change_set_number(manifest))
+            total += tx.apply(entity, party, told, batch=batch, at=desk.at, keys_under=change_set_number(manifest))
         except InputError as failure:
             raise of_rows(failure, batch) from None
         if noted:

@@ -141,7 +141,7 @@ def repair(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> Rec
             raise refused("E_SCHEMA", "有不在分桶清单中的实体", where=entry.name)
         else:
             try:
-                done = tx.apply(desk.catalog.entities[entry.entity], party, [path], batch=where)
+                done = tx.apply(desk.catalog.entities[entry.entity], party, [path], batch=where, at=desk.at)
             except InputError as failure:
                 raise refused("E_ROWS_BAD", f"{failure.what}（{failure.code}）", where=entry.name) from None
             counts = ReceiptCounts(counts.ins + done.inserted, counts.upd + done.updated, counts.deleted)
@@ -173,7 +173,7 @@ def _empty(desk: Desk, tx: Transaction, party: str, scope: Tally) -> int:
         pks = [pk for found in in_buckets(tx.read(entity, node=party, columns=["pk"]), some) for pk in found]
         graves = tx.buried(entity, party)
         pks += [pk for found in in_buckets(graves, some) for pk in found]
-        gone += tx.forget(entity, party, pks)
+        gone += tx.forget(entity, party, pks, at=desk.at)
     return gone
 
 

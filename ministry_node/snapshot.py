@@ -129,7 +129,7 @@ def swap(desk: Desk, tx: Transaction, manifest: Manifest, found: Difference) -> 
     """The swap, released by two persons: golden rows, tombstones, progress and audit in the caller's transaction."""
     party = manifest.stream_id.party
     for entity in desk.catalog.entities.values():
-        tx.swap(entity, party, batch=manifest.batch_id)
+        tx.swap(entity, party, batch=manifest.batch_id, at=desk.at)
     tx.connection.execute(sa.delete(NODE_STATE).where(NODE_STATE.c.name == _name(manifest.stream_id)))
     append(
         tx.connection,

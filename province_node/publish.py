@@ -235,7 +235,7 @@ def _apply(desk: Desk, transaction: Transaction, settlement: Settlement, plans: 
         files = [f.path for f in some]
         entity = desk.catalog.entities[name]
         desk.progress("publish", f"入库 {entity.cn}")
-        total = total + transaction.apply(entity, desk.node.party, files, batch=batch_of[files[0]])
+        total = total + transaction.apply(entity, desk.node.party, files, batch=batch_of[files[0]], at=desk.at)
     return total
 
 

@@ -6,6 +6,7 @@ Everything else (merge, reading, digests) is written once over these few operati
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -63,8 +64,19 @@ class Dialect(Protocol):
         """The temporary table is no longer needed."""
         ...
 
-    def replace(self, connection: sa.Connection, table: sa.Table, node: str, stage: sa.Table, effect: sa.Table) -> None:
-        """Rows named by `effect` take the place of the node's stored ones: `I` and `U` from `stage`, `D` leave none."""
+    def replace(
+        self, connection: sa.Connection, table: sa.Table, node: str, at: datetime, stage: sa.Table, effect: sa.Table
+    ) -> None:
+        """Rows named by `effect` take the place of the node's stored ones: `I` and `U` from `stage`, `D` leave none.
+        What takes a place is held from `at`."""
+        ...
+
+    def part(self, table: sa.Table, node: str) -> str:
+        """Name of the table that physically holds a node's rows of a golden table."""
+        ...
+
+    def make_part(self, connection: sa.Connection, table: sa.Table, node: str) -> None:
+        """That table is there, where golden tables have one per node."""
         ...
 
     def before_upgrade(self, connection: sa.Connection, tables: Tables) -> None:

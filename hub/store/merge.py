@@ -2,7 +2,8 @@
 
 A row takes effect if its version is higher than the stored row's or the tombstone's. `I` and `U` store the row and
 lift a tombstone; `D` removes it and leaves one. The result depends on the rows only, not on their order or on how they
-are cut into blocks: of several rows with one key the highest version wins, the first of equals.
+are cut into blocks: of several rows with one key the highest version wins, the first of equals. A stored row that gives
+way is first copied to the history (`hub.store.history`).
 
 While the node has no row of the table, rows go straight into it; the first block that holds a `D` or meets a key that
 is already there, and all after it, go through a staging table, from which only rows that take effect touch the
@@ -12,6 +13,7 @@ table. Applying a set twice is applying it once.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -21,9 +23,12 @@ import sqlalchemy as sa
 from hub.catalog import Entity
 from hub.masking import KEY_JOIN
 from hub.store.dialect import Dialect
+from hub.store.history import close_effect
+from hub.store.history_tables import HELD_FROM, moment
 from hub.store.ledger import TOMBSTONE
 from hub.store.rows import ApplyCounts
 from hub.store.stage import EFFECT, TWICE, effect_table, twice_table
+from hub.store.tables import Tables, plain_columns
 
 
 class Merge:
@@ -33,24 +38,28 @@ class Merge:
         self,
         dialect: Dialect,
         connection: sa.Connection,
-        table: sa.Table,
+        tables: Tables,
         entity: Entity,
         node: str,
         batch: str,
+        at: datetime,
         keys_under: int | None = None,
     ) -> None:
         self._dialect = dialect
         self._connection = connection
-        self._table = table
+        self._table = tables.golden[entity.name]
+        self._history = tables.history[entity.name]
+        self._at = at
         self._entity = entity
         self._node = node
         self._batch = batch
         self._keys_under = keys_under
-        self._stage = dialect.stage_for(table)
+        self._stage = dialect.stage_for(self._table)
         self._staged = 0
 
     def run(self, blocks: Iterable[Any]) -> ApplyCounts:
         """Applies checked blocks (`hub.store.rows.change_blocks`)."""
+        self._dialect.make_part(self._connection, self._table, self._node)
         direct, inserted = self._untouched(), 0
         for block in blocks:
             direct = direct and not pc.any(pc.equal(block.column("op"), "D")).as_py() and self._insert(block)
@@ -59,7 +68,7 @@ class Merge:
             else:
                 self._put_aside(block)
         if inserted:
-            self._dialect.analyse(self._connection, self._table.name)
+            self._dialect.analyse(self._connection, self._dialect.part(self._table, self._node))
         merged = self._merge() if self._staged else ApplyCounts()
         return ApplyCounts(inserted=inserted) + merged
 
@@ -75,9 +84,10 @@ class Merge:
 
     def _insert(self, block: Any) -> bool:
         """Straight into the table; False, with nothing done, when a key is there already."""
-        names = [c.name for c in self._table.columns]
-        node = pa.array([self._node]).take(pa.array([0] * block.num_rows, pa.int32()))
-        rows = pa.record_batch([node, *block.columns[1:]], names=names)
+        same = pa.array([0] * block.num_rows, pa.int32())
+        node, held = (pa.array([value]).take(same) for value in (self._node, moment(self._at)))
+        names = ["node", *(c.name for c in plain_columns(self._table)), HELD_FROM]
+        rows = pa.record_batch([node, *block.columns[1:], held], names=names)
         return self._dialect.insert_new(self._connection, self._table, rows)
 
     def _put_aside(self, block: Any) -> None:
@@ -148,7 +158,8 @@ class Merge:
 
     def _take_effect(self) -> None:
         node, entity = self._node, self._entity.name
-        self._dialect.replace(self._connection, self._table, node, self._stage, effect_table())
+        self._do(close_effect(self._table, self._history, node, self._at))
+        self._dialect.replace(self._connection, self._table, node, self._at, self._stage, effect_table())
         self._do(
             f"DELETE FROM tombstone WHERE node = '{node}' AND entity = '{entity}' "
             f"AND pk IN (SELECT pk FROM {EFFECT} WHERE ver_grave IS NOT NULL)"

@@ -11,6 +11,7 @@ There are no savepoints here: rows of a block that went in before a key was met 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +19,13 @@ import pyarrow.csv as pacsv
 import sqlalchemy as sa
 
 from hub.errors import HubError
+from hub.store.history_tables import HELD_FROM, moment
 from hub.store.oracle_ddl import compare
 from hub.store.oracle_faults import UNIQUE, named
 from hub.store.oracle_session import character_set, oracle_engine, refuse_unknown
 from hub.store.oracle_stage import REJECT, drop_stages, make_standing, stage_name
 from hub.store.stage import rows_table
-from hub.store.tables import Tables
+from hub.store.tables import Tables, plain_columns
 
 # Rows of one array bind: 5,000 × 30 columns are a few MB on either side.
 _BIND_ROWS = 5_000
@@ -99,18 +101,28 @@ class Oracle:
     def discard(self, connection: sa.Connection, table: sa.Table) -> None:
         """COMMIT empties it."""
 
-    def replace(self, connection: sa.Connection, table: sa.Table, node: str, stage: sa.Table, effect: sa.Table) -> None:
-        names = [c.name for c in table.columns if c.name not in ("node", "pk")]
+    def replace(
+        self, connection: sa.Connection, table: sa.Table, node: str, at: datetime, stage: sa.Table, effect: sa.Table
+    ) -> None:
+        names = [c.name for c in plain_columns(table) if c.name != "pk"]
+        held = moment(at)
         rows = f"SELECT {','.join(f's.{n}' for n in ('pk', *names))} FROM {effect.name} e JOIN {stage.name} s "
         connection.exec_driver_sql(
             f"MERGE INTO {table.name} t USING ({rows}ON s.ord = e.ord WHERE e.op <> 'D') w "
             f"ON (t.node = '{node}' AND t.pk = w.pk) "
-            f"WHEN MATCHED THEN UPDATE SET {','.join(f't.{n} = w.{n}' for n in names)} "
-            f"WHEN NOT MATCHED THEN INSERT (node,pk,{','.join(names)}) "
-            f"VALUES ('{node}',w.pk,{','.join(f'w.{n}' for n in names)})"
+            f"WHEN MATCHED THEN UPDATE SET t.{HELD_FROM} = '{held}',{','.join(f't.{n} = w.{n}' for n in names)} "
+            f"WHEN NOT MATCHED THEN INSERT (node,pk,{HELD_FROM},{','.join(names)}) "
+            f"VALUES ('{node}',w.pk,'{held}',{','.join(f'w.{n}' for n in names)})"
         )
         gone = f"SELECT pk FROM {effect.name} WHERE op = 'D' AND ver_row IS NOT NULL"
         connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node}' AND pk IN ({gone})")
+
+    def part(self, table: sa.Table, node: str) -> str:
+        del node
+        return table.name
+
+    def make_part(self, connection: sa.Connection, table: sa.Table, node: str) -> None:
+        """One table for all nodes."""
 
     def analyse(self, connection: sa.Connection, table: str) -> None:
         """See the module: statistics commit."""

@@ -1,4 +1,9 @@
-"""PostgreSQL: COPY both ways, through psycopg, inside the transaction of the store."""
+"""PostgreSQL: COPY both ways, through psycopg, inside the transaction of the store; golden tables in parts by node.
+
+A node's partition is attached, not created in place: attaching locks the parent only against other attaching, so a
+province that is new stops none that is being applied. For the same reason statistics are taken of the partition:
+ANALYZE holds its lock until the batch commits.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +58,16 @@ class Postgresql(Temporary):
         with _raw(connection).cursor() as cursor, cursor.copy(sql) as copy:
             copy.write(memoryview(to_csv(batch)))
 
+    def part(self, table: sa.Table, node: str) -> str:
+        return f"{table.name}_{node}" if partitioned(table) else table.name
+
+    def make_part(self, connection: sa.Connection, table: sa.Table, node: str) -> None:
+        name = self.part(table, node)
+        if connection.exec_driver_sql(f"SELECT to_regclass('{name}')").scalar_one() is not None:
+            return
+        for statement in part_ddl(table.name, node):
+            connection.exec_driver_sql(statement)
+
     def analyse(self, connection: sa.Connection, table: str) -> None:
         connection.exec_driver_sql(f"ANALYZE {table}")
 
@@ -75,6 +90,19 @@ class Postgresql(Temporary):
 
     def ascending(self, column: str) -> str:
         return f"{column} NULLS FIRST"
+
+
+def partitioned(table: sa.Table) -> bool:
+    """Whether the table is described as one with a partition per node."""
+    return bool(table.dialect_options["postgresql"]["partition_by"])
+
+
+def part_ddl(table: str, node: str) -> tuple[str, str]:
+    """Makes a node's partition of a golden table."""
+    return (
+        f"CREATE TABLE {table}_{node} (LIKE {table} INCLUDING ALL)",
+        f"ALTER TABLE {table} ATTACH PARTITION {table}_{node} FOR VALUES IN ('{node}')",
+    )
 
 
 def _raw(connection: sa.Connection) -> Any:

@@ -24,7 +24,7 @@ from hub.store.dialect import Dialect
 from hub.store.faults import translated
 from hub.store.lane import BLOCK_ROWS, from_csv
 from hub.store.stage import WANTED, wanted_table
-from hub.store.tables import HEAD, Tables
+from hub.store.tables import HEAD, Tables, plain_columns
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Reader:
     def digest(self, entity: Entity, node: str) -> TableDigest:
         """Digest of one node's table (format: module docstring)."""
         table = self._tables.golden[entity.name]
-        columns = [c for c in table.columns if c.name != "node"]
+        columns = plain_columns(table)
         sha, rows = hashlib.sha256(), self.count(entity, node)
         with translated(self._where):
             for block in self._dialect.csv(

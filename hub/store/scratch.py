@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from hub.store.faults import DRIVER_ERRORS, is_duplicate_key
+from hub.store.history_tables import HELD_FROM, moment
 from hub.store.stage import INCOMING, key_table, rows_table
-from hub.store.tables import Tables
+from hub.store.tables import Tables, plain_columns
 
 
 class Temporary(ABC):
@@ -48,12 +50,15 @@ class Temporary(ABC):
         savepoint.commit()
         return True
 
-    def replace(self, connection: sa.Connection, table: sa.Table, node: str, stage: sa.Table, effect: sa.Table) -> None:
-        names = [c.name for c in table.columns if c.name != "node"]
+    def replace(
+        self, connection: sa.Connection, table: sa.Table, node: str, at: datetime, stage: sa.Table, effect: sa.Table
+    ) -> None:
+        names = [c.name for c in plain_columns(table)]
         gone = f"SELECT pk FROM {effect.name} WHERE ver_row IS NOT NULL"
         connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node}' AND pk IN ({gone})")
         connection.exec_driver_sql(
-            f"INSERT INTO {table.name} (node,{','.join(names)}) SELECT '{node}',{','.join(f's.{n}' for n in names)} "
+            f"INSERT INTO {table.name} (node,{HELD_FROM},{','.join(names)}) "
+            f"SELECT '{node}','{moment(at)}',{','.join(f's.{n}' for n in names)} "
             f"FROM {effect.name} e JOIN {stage.name} s ON s.ord = e.ord WHERE e.op <> 'D'"
         )
 

@@ -62,6 +62,13 @@ class Sqlite(Temporary):
         for block in blocks([batch], _INSERT_ROWS):
             cursor.executemany(sql, zip(*texts(block, names), strict=True))
 
+    def part(self, table: sa.Table, node: str) -> str:
+        del node
+        return table.name
+
+    def make_part(self, connection: sa.Connection, table: sa.Table, node: str) -> None:
+        """One table for all nodes."""
+
     def analyse(self, connection: sa.Connection, table: str) -> None:
         """SQLite's planner needs none: the joins go by key."""
 

@@ -13,16 +13,17 @@ import sqlalchemy as sa
 
 from hub.changes import PK_LENGTH
 from hub.store.ledger import char
+from hub.store.tables import plain_columns
 
 STAGE, TWICE, EFFECT, WANTED, INCOMING = "stage_rows", "stage_twice", "stage_effect", "stage_wanted", "stage_incoming"
 
 
 def rows_table(table: sa.Table, *, keyed: bool, name: str = STAGE) -> sa.Table:
-    """Row order, operation, then the columns of the golden table without `node`."""
+    """Row order, operation, then what a change row brings of the golden table."""
     order = sa.Column(
         "ord", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=keyed, autoincrement=False
     )
-    rest = [sa.Column(c.name, c.type) for c in table.columns if c.name != "node"]
+    rest = [sa.Column(c.name, c.type) for c in plain_columns(table)]
     return _temporary(name, order, sa.Column("op", sa.CHAR(1)), *rest)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ from hub.catalog import Catalog, Entity
 from hub.errors import InputError, NotInitialisedError, UsageError
 from hub.store.dialect import Dialect
 from hub.store.faults import DRIVER_ERRORS, is_duplicate_key, translated, unknown_commit
+from hub.store.history import close_where
+from hub.store.history_tables import HELD_FROM, RESET, moment
 from hub.store.lane import BLOCK_ROWS, blocks, fitted
 from hub.store.merge import Merge
 from hub.store.oracle import Oracle
@@ -31,7 +34,7 @@ from hub.store.reader import Reader, TableDigest, node_literal
 from hub.store.rows import ApplyCounts, change_blocks
 from hub.store.sqlite import Sqlite
 from hub.store.stage import WANTED, wanted_table
-from hub.store.tables import Tables, build_tables
+from hub.store.tables import Tables, build_tables, plain_columns
 
 _DIALECTS: dict[str, type[Dialect]] = {
     "sqlite": Sqlite,
@@ -72,16 +75,18 @@ class Transaction(Reader):
         source: Iterable[Path] | Iterable[Any],
         *,
         batch: str,
+        at: datetime,
         keys_under: int | None = None,
     ) -> ApplyCounts:
         """Merges change rows (`hub.changes.change_schema`) from Parquet files or record batches; see `hub.store.merge`.
 
-        `batch`: what the tombstones name as the cause of a deletion; `keys_under`: the change set number under which
+        `batch`: what the tombstones name as the cause of a deletion; `at`: since when the rows are held, and until when
+        those they replace were (`hub.store.history`); `keys_under`: the change set number under which
         records that take another natural key are noted in `key_change`. `InputError` for malformed change rows.
         """
         with translated(self._where):
-            table = self._tables.golden[entity.name]
-            merge = Merge(self._dialect, self.connection, table, entity, node_literal(node), batch, keys_under)
+            own = node_literal(node)
+            merge = Merge(self._dialect, self.connection, self._tables, entity, own, batch, at, keys_under)
             return merge.run(change_blocks(entity, source))
 
     def ingest(self, table: str, batches: Iterable[Any], *, replace: bool = False) -> int:
@@ -102,15 +107,17 @@ class Transaction(Reader):
                 rows += fit.num_rows
         return rows
 
-    def forget(self, entity: Entity, node: str, pks: Iterable[str]) -> int:
-        """Removes rows and tombstones of these record numbers as if they had never been; returns the rows removed.
+    def forget(self, entity: Entity, node: str, pks: Iterable[str], *, at: datetime) -> int:
+        """Removes rows and tombstones of these record numbers, which stay in the history; returns the rows removed.
 
         For a census' repair, where the sender's word replaces ours whatever the versions (protocol 9.3).
         """
         with translated(self._where):
             self._want(pks)
             mine = f"node = '{node_literal(node)}' AND pk IN (SELECT pk FROM {WANTED})"
-            gone = self.connection.exec_driver_sql(f"DELETE FROM {self._tables.golden[entity.name].name} WHERE {mine}")
+            golden, history = self._tables.golden[entity.name], self._tables.history[entity.name]
+            self.connection.exec_driver_sql(close_where(golden, history, mine, RESET, at))
+            gone = self.connection.exec_driver_sql(f"DELETE FROM {golden.name} WHERE {mine}")
             self.connection.exec_driver_sql(f"DELETE FROM tombstone WHERE entity = '{entity.name}' AND {mine}")
             self._dialect.discard(self.connection, wanted_table())
         return int(gone.rowcount)
@@ -141,13 +148,14 @@ class Transaction(Reader):
             for table in self._tables.shadow.values():
                 self.connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node_literal(node)}'")
 
-    def swap(self, entity: Entity, node: str, *, batch: str) -> None:
+    def swap(self, entity: Entity, node: str, *, batch: str, at: datetime) -> None:
         """The shadow rows become the golden ones; a golden row without a shadow leaves a tombstone (protocol 9.2).
+        What was golden stays in the history.
 
         Versions begin anew with a snapshot, so tombstones count as version 0: the old epoch can bring nothing back.
         """
         golden, shadow = self._tables.golden[entity.name], self._tables.shadow[entity.name].name
-        mine, columns = f"node = '{node_literal(node)}'", ",".join(c.name for c in golden.columns)
+        mine, columns = f"node = '{node_literal(node)}'", ",".join(c.name for c in plain_columns(golden))
         graves = f"DELETE FROM tombstone WHERE {mine} AND entity = '{entity.name}' AND pk IN"
         with translated(self._where):
             do = self.connection.exec_driver_sql
@@ -158,10 +166,15 @@ class Transaction(Reader):
             )
             self.connection.execute(gone, {"batch": batch})
             do(f"{graves} (SELECT pk FROM {shadow} WHERE {mine})")
+            do(close_where(golden, self._tables.history[entity.name], mine, RESET, at))
             do(f"DELETE FROM {golden.name} WHERE {mine}")
-            do(f"INSERT INTO {golden.name} ({columns}) SELECT {columns} FROM {shadow} WHERE {mine}")
+            self._dialect.make_part(self.connection, golden, node)
+            do(
+                f"INSERT INTO {golden.name} (node,{HELD_FROM},{columns}) "
+                f"SELECT node,'{moment(at)}',{columns} FROM {shadow} WHERE {mine}"
+            )
             do(f"DELETE FROM {shadow} WHERE {mine}")
-            self._dialect.analyse(self.connection, golden.name)
+            self._dialect.analyse(self.connection, self._dialect.part(golden, node))
 
     def scratch(self, table: sa.Table) -> None:
         """A temporary table (`hub.store.follow_stage`) stands empty, this transaction's alone."""

@@ -2,7 +2,8 @@
 
 Decides names and column types; migrations build exactly this (a test compares). Golden rows are keyed by
 (node, pk): the province's two-digit code and the record number. No private column is indexed, because private columns
-will be encrypted at rest (protocol 14.2).
+will be encrypted at rest (protocol 14.2). PostgreSQL keeps each node's golden rows in a partition of their own, so that
+provinces are loaded, analysed and vacuumed apart (`hub.store.postgresql`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hub.store import exchange_tables as _exchange_tables  # noqa: F401 - descri
 from hub.store import registry_tables as _registry_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store.census_tables import CENSUS_METADATA
 from hub.store.finding_tables import FINDING_METADATA
+from hub.store.history_tables import HELD_FROM, HISTORY_METADATA, closing_columns, moment_column
 from hub.store.ledger import METADATA, char, long_text, text
 from hub.store.supplement_tables import SUPPLEMENT_METADATA
 
@@ -26,6 +28,8 @@ from hub.store.supplement_tables import SUPPLEMENT_METADATA
 HEAD: Final = ("node", "pk", "row_ver", "src_rid", "prov")
 # A double holds 15 decimal digits; SQLite keeps wider numbers exactly only as text.
 SQLITE_EXACT_DIGITS: Final = 15
+# The column that names the school, in the entities that have one: what people ask for most.
+SCHOOL: Final = "xxdm"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Tables:
     golden: dict[str, sa.Table]
     # Where a snapshot's rows wait until all parts are there (protocol 9.2): as `golden`, and never read by anyone else.
     shadow: dict[str, sa.Table]
+    # Versions that are golden no longer and not archived yet (`hub.store.history`).
+    history: dict[str, sa.Table]
 
     def __getitem__(self, name: str) -> sa.Table:
         """Table by its database name."""
@@ -45,12 +51,14 @@ class Tables:
 def build_tables(catalog: Catalog) -> Tables:
     """Metadata of one node's database, derived from the catalogue."""
     metadata = sa.MetaData(naming_convention=METADATA.naming_convention)
-    golden = {e.name: _golden(e, metadata) for e in catalog.entities.values()}
-    shadow = {e.name: _golden(e, metadata, shadow_name(e)) for e in catalog.entities.values()}
-    for part in (METADATA, CENSUS_METADATA, FINDING_METADATA, SUPPLEMENT_METADATA):
+    entities = catalog.entities.values()
+    golden = {e.name: _golden(e, metadata) for e in entities}
+    shadow = {e.name: sa.Table(shadow_name(e), metadata, *_key(), *_rest(e)) for e in entities}
+    history = {e.name: _history(e, metadata) for e in entities}
+    for part in (METADATA, CENSUS_METADATA, FINDING_METADATA, HISTORY_METADATA, SUPPLEMENT_METADATA):
         for table in part.tables.values():
             table.to_metadata(metadata)
-    return Tables(metadata, golden, shadow)
+    return Tables(metadata, golden, shadow, history)
 
 
 def golden_name(entity: Entity) -> str:
@@ -61,6 +69,16 @@ def golden_name(entity: Entity) -> str:
 def shadow_name(entity: Entity) -> str:
     """`z_xs`"""
     return f"z_{entity.name.lower()}"
+
+
+def history_name(entity: Entity) -> str:
+    """`h_xs`"""
+    return f"h_{entity.name.lower()}"
+
+
+def plain_columns(table: sa.Table) -> list[sa.Column[Any]]:
+    """What crosses between tiers and is digested: a golden table's columns but for `node` and when it was held."""
+    return [c for c in table.columns if c.name not in ("node", HELD_FROM)]
 
 
 def column_type(field: Field) -> Any:
@@ -79,12 +97,34 @@ def column_type(field: Field) -> Any:
     return number
 
 
-def _golden(entity: Entity, metadata: sa.MetaData, name: str | None = None) -> sa.Table:
-    return sa.Table(
-        name or golden_name(entity),
-        metadata,
+def _golden(entity: Entity, metadata: sa.MetaData) -> sa.Table:
+    name = golden_name(entity)
+    table = sa.Table(
+        name, metadata, *_key(), *_rest(entity), moment_column(HELD_FROM), postgresql_partition_by="LIST (node)"
+    )
+    if SCHOOL in table.c:
+        sa.Index(f"ix_{name}_school", table.c.node, table.c[SCHOOL])
+    return table
+
+
+def _history(entity: Entity, metadata: sa.MetaData) -> sa.Table:
+    """No key: nothing that was held may fail to be kept, whatever the clock said."""
+    name = history_name(entity)
+    key = (sa.Column("node", char(2)), sa.Column("pk", char(PK_LENGTH)))
+    table = sa.Table(name, metadata, *key, *_rest(entity), *closing_columns())
+    sa.Index(f"ix_{name}", table.c.node, table.c.pk)
+    return table
+
+
+def _key() -> tuple[sa.Column[Any], ...]:
+    return (
         sa.Column("node", char(2), primary_key=True, nullable=False),
         sa.Column("pk", char(PK_LENGTH), primary_key=True, nullable=False),
+    )
+
+
+def _rest(entity: Entity) -> tuple[sa.Column[Any], ...]:
+    return (
         sa.Column("row_ver", sa.BigInteger, nullable=False),
         sa.Column("src_rid", text(64)),
         sa.Column("prov", text(80)),

@@ -117,7 +117,7 @@ def test_row_51_the_error_file_is_read_at_the_province_and_closed_by_the_mended_
     store = store_of(node)
     try:
         with store.begin() as tx:
-            tx.apply(CATALOG.entities["xs_jtcy"], "13", mended.to_batches(), batch="mended")
+            tx.apply(CATALOG.entities["xs_jtcy"], "13", mended.to_batches(), batch="mended", at=AT)
             assert close_returned(tx, CATALOG, "13", ["xs_jtcy"], by="change set 2", run=2) == 1
     finally:
         store.close()

@@ -27,7 +27,7 @@ from hub.store.oracle_session import SESSION
 from hub.store.oracle_stage import REJECT, stage_ddl, standing
 from hub.store.store import _MIGRATIONS
 from hub.store.tables import Tables, build_tables
-from tests.store.rows import batch, change, pk
+from tests.store.rows import AT, batch, change, pk
 
 
 def dialect(version: tuple[int, ...]) -> sa.Dialect:
@@ -112,11 +112,11 @@ def of_the_store(catalog: Catalog, version: tuple[int, ...]) -> list[str]:
     transaction: Any = Transaction(noted, oracle, tables, "oracle")  # type: ignore[arg-type]
     for entity in catalog.entities.values():
         rows = batch(entity, [change(entity, "I", 1, 1), change(entity, "D", 2, 2)])
-        transaction.apply(entity, "13", [rows], batch="b")
+        transaction.apply(entity, "13", [rows], batch="b", at=AT)
         list(transaction.read(entity, node="13", order="natural", pks=[pk(1)]))
         transaction.digest(entity, "13")
-        transaction.forget(entity, "13", [pk(1)])
-        transaction.swap(entity, "13", batch="b")
+        transaction.forget(entity, "13", [pk(1)], at=AT)
+        transaction.swap(entity, "13", batch="b", at=AT)
     transaction.unstage("13")
     keys = pa.record_batch({"entity": ["xs"], "src_rid": ["S1.1"], "rule": ["YX01"], "field": ["XM"]})
     transaction.ingest("quarantine", [keys], replace=True)

@@ -12,7 +12,7 @@ from hub.store import Store, open_store
 from hub.store.ledger import QUARANTINE
 from hub.store.oracle_stage import NAME_TAKEN, REJECT, do, standing
 from tests.store.oracle import oracle_schema, skip_on_stand_in
-from tests.store.rows import apply, change, many, stored
+from tests.store.rows import AT, apply, change, many, stored
 
 
 def _stored_columns(store: Store) -> dict[str, list[str]]:
@@ -66,7 +66,7 @@ def test_a_block_that_meets_a_stored_key_leaves_nothing_of_itself_behind(
     bj = catalog.entities["bj"]
     (first,), (second,) = list(many(bj, 90)), list(many(bj, 130))
     with store.begin() as tx:
-        counts = tx.apply(bj, "13", [first, first.slice(70, 20), second], batch="b")
+        counts = tx.apply(bj, "13", [first, first.slice(70, 20), second], batch="b", at=AT)
         inside = tx.count(bj, "13")
     assert (counts.inserted, counts.updated, counts.noop) == (130, 0, 110)
     assert (store.count(bj), inside) == (130, 130)

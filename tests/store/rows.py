@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import pyarrow as pa
 from hub.catalog import Entity
 from hub.changes import change_schema
 from hub.store import Store
+
+# When the rows of a test are held from, where no test asks.
+AT = datetime(2026, 11, 23, 6, tzinfo=UTC)
 
 
 def pk(number: int) -> str:
@@ -33,7 +37,7 @@ def batch(entity: Entity, rows: Iterable[dict[str, Any]]) -> Any:
 def apply(store: Store, entity: Entity, *rows: dict[str, Any], node: str = "13") -> tuple[int, int, int, int]:
     """Applies rows in a transaction of their own: (inserted, updated, deleted, noop)."""
     with store.begin() as tx:
-        counts = tx.apply(entity, node, [batch(entity, rows)], batch="b1")
+        counts = tx.apply(entity, node, [batch(entity, rows)], batch="b1", at=AT)
     return counts.inserted, counts.updated, counts.deleted, counts.noop
 
 

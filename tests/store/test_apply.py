@@ -16,7 +16,7 @@ from hub.errors import InputError
 from hub.store import Store
 from tests.store.conftest import BACKENDS, OpenStore
 from tests.store.oracle import fewer
-from tests.store.rows import apply, batch, change, many, pk, stored, tombstones
+from tests.store.rows import AT, apply, batch, change, many, pk, stored, tombstones
 
 
 def test_inserts_updates_and_deletes_are_counted_by_what_they_did(store: Store, catalog: Catalog) -> None:
@@ -81,7 +81,7 @@ def test_the_newest_of_several_rows_for_one_record_wins(
     ordered = [rows[i] for i in order]
     parts = [batch(bj, ordered)] if blocks == 1 else [batch(bj, [r]) for r in ordered]
     with store.begin() as tx:
-        assert tx.apply(bj, "13", parts, batch="b").rows == 3
+        assert tx.apply(bj, "13", parts, batch="b", at=AT).rows == 3
     assert [(r["row_ver"], r["BH"]) for r in stored(store, bj)] == [(3, "3")]
 
 
@@ -149,7 +149,7 @@ def test_a_damaged_change_file_is_refused_by_name(store: Store, catalog: Catalog
     data[-6] ^= 0xFF
     (tmp_path / "bad.parquet").write_bytes(data)
     with pytest.raises(InputError) as error, store.begin() as tx:
-        tx.apply(bj, "13", [tmp_path / "bj.parquet", tmp_path / "bad.parquet"], batch="b")
+        tx.apply(bj, "13", [tmp_path / "bj.parquet", tmp_path / "bad.parquet"], batch="b", at=AT)
     assert error.value.code == "E3120"
     assert "bad.parquet" in str(error.value)
     assert store.count(bj) == 0
@@ -172,9 +172,9 @@ def test_the_same_changes_give_the_same_digest_on_both_databases(new_store: Open
         store = new_store(backend)
         for entity in catalog.entities.values():
             with store.begin() as tx:
-                tx.apply(entity, "13", many(entity, 300), batch="b1")
-                tx.apply(entity, "13", many(entity, 300, op="U", version=2, every=7, mark="新"), batch="b2")
-                tx.apply(entity, "13", many(entity, 300, op="D", version=3, every=11), batch="b3")
+                tx.apply(entity, "13", many(entity, 300), batch="b1", at=AT)
+                tx.apply(entity, "13", many(entity, 300, op="U", version=2, every=7, mark="新"), batch="b2", at=AT)
+                tx.apply(entity, "13", many(entity, 300, op="D", version=3, every=11), batch="b3", at=AT)
         apply(
             store,
             catalog.entities["xx"],
@@ -189,10 +189,10 @@ def test_two_hundred_thousand_students_load_and_change_in_bounded_memory(store: 
     total = fewer(store, 200_000)
     xs = catalog.entities["xs"]
     with store.begin() as tx:
-        assert tx.apply(xs, "13", many(xs, total), batch="b1").inserted == total
+        assert tx.apply(xs, "13", many(xs, total), batch="b1", at=AT).inserted == total
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with store.begin() as tx:
-        counts = tx.apply(xs, "13", many(xs, total, op="U", version=2, every=100, mark="新"), batch="b2")
+        counts = tx.apply(xs, "13", many(xs, total, op="U", version=2, every=100, mark="新"), batch="b2", at=AT)
     assert (counts.inserted, counts.noop) == (0, 0)
     assert counts.updated == sum(b.num_rows for b in many(xs, total, every=100))
     assert sum(b.num_rows for b in store.read(xs, node="13", order="natural", block_rows=10_000)) == total
@@ -208,7 +208,7 @@ def test_a_record_that_takes_another_natural_key_is_noted_once_and_only_when_the
 
     def applied(*given: dict[str, Any], under: int | None) -> list[tuple[Any, ...]]:
         with store.begin() as tx:
-            tx.apply(bj, "13", [batch(bj, given)], batch="b2", keys_under=under)
+            tx.apply(bj, "13", [batch(bj, given)], batch="b2", at=AT, keys_under=under)
         with store.reading() as reader:
             query = "SELECT entity, pk, cs_no, old_key, new_key FROM key_change ORDER BY pk, cs_no"
             return [tuple(r) for r in reader.connection.exec_driver_sql(query)]

@@ -12,7 +12,7 @@ import pytest
 from hub.catalog import Catalog
 from hub.census import Tally, differing, hash_sql, read_census, rows_of, scratch, tally, within, write_census
 from hub.store import Store
-from tests.store.rows import apply, batch, change, many, pk
+from tests.store.rows import AT, apply, batch, change, many, pk
 
 
 def test_the_lines_that_are_hashed_are_those_of_the_table_digest(store: Store, catalog: Catalog) -> None:
@@ -21,7 +21,7 @@ def test_the_lines_that_are_hashed_are_those_of_the_table_digest(store: Store, c
         entity = catalog.entities[name]
         text = next(f.name for f in entity.fields if f.type == "C" and (f.length or 0) > 5)
         with store.begin() as tx:
-            tx.apply(entity, "13", many(entity, 300), batch="b")
+            tx.apply(entity, "13", many(entity, 300), batch="b", at=AT)
         apply(store, entity, change(entity, "I", 9001, 7, **{text: 'a"b,c'}))
         whole = hashlib.sha256()
         with scratch() as con:
@@ -36,7 +36,7 @@ def test_the_lines_that_are_hashed_are_those_of_the_table_digest(store: Store, c
 def test_buckets_are_those_of_the_definition_and_do_not_depend_on_blocks(store: Store, catalog: Catalog) -> None:
     bj = catalog.entities["bj"]
     with store.begin() as tx:
-        tx.apply(bj, "13", many(bj, 3_000), batch="b")
+        tx.apply(bj, "13", many(bj, 3_000), batch="b", at=AT)
     small = tally(bj, store.read(bj, node="13", block_rows=70))
     assert small == tally(bj, store.read(bj, node="13"))
     by_hand: dict[int, list[str]] = defaultdict(list)
@@ -53,7 +53,7 @@ def test_buckets_are_those_of_the_definition_and_do_not_depend_on_blocks(store: 
 def test_one_row_that_differs_is_one_bucket_that_differs(store: Store, catalog: Catalog, fault: str) -> None:
     bj = catalog.entities["bj"]
     with store.begin() as tx:
-        tx.apply(bj, "13", many(bj, 500), batch="b")
+        tx.apply(bj, "13", many(bj, 500), batch="b", at=AT)
     apply(store, bj, change(bj, "I", 1, 1, BH="1"))
     before: Tally = {"bj": tally(bj, store.read(bj, node="13"))}
     number = 2 if fault == "extra" else 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hub.catalog import Catalog
 from hub.store import Store
-from tests.store.rows import batch, change, pk, stored
+from tests.store.rows import AT, batch, change, pk, stored
 
 ROW = st.tuples(
     st.sampled_from("IUD"),
@@ -54,7 +54,7 @@ def test_any_sequence_of_changes_gives_the_table_a_dictionary_would(
         before = store.count(bj, node)
         parts = [batch(bj, [change(bj, op, n, v, BH=text) for op, n, v, text in rows]) for rows in blocks]
         with store.begin() as tx:
-            counts = tx.apply(bj, node, parts, batch="b")
+            counts = tx.apply(bj, node, parts, batch="b", at=AT)
         for op, number, version, text in (row for rows in blocks for row in rows):
             model.take(node, op, number, version, text)
         assert counts.rows == sum(len(rows) for rows in blocks)

@@ -13,13 +13,13 @@ from hub.catalog import Catalog
 from hub.changes import payload_schema
 from hub.store import Store, row_schema
 from tests.store.oracle import skip_on_stand_in
-from tests.store.rows import apply, change, many, pk, stored
+from tests.store.rows import AT, apply, change, many, pk, stored
 
 
 def test_rows_come_in_the_types_of_the_data_definition(store: Store, catalog: Catalog) -> None:
     for entity in catalog.entities.values():
         with store.begin() as tx:
-            tx.apply(entity, "13", many(entity, 10), batch="b")
+            tx.apply(entity, "13", many(entity, 10), batch="b", at=AT)
         (block,) = store.read(entity)
         assert block.schema == row_schema(entity)
         assert [block.schema.field(f.name) for f in payload_schema(entity)] == list(payload_schema(entity))
@@ -58,8 +58,8 @@ def test_numeric_keys_sort_as_numbers(store: Store, catalog: Catalog) -> None:
 def test_record_number_order_and_block_size_hold(store: Store, catalog: Catalog) -> None:
     bj = catalog.entities["bj"]
     with store.begin() as tx:
-        tx.apply(bj, "13", many(bj, 1000), batch="b")
-        tx.apply(bj, "11", many(bj, 500), batch="b")
+        tx.apply(bj, "13", many(bj, 1000), batch="b", at=AT)
+        tx.apply(bj, "11", many(bj, 500), batch="b", at=AT)
     blocks = list(store.read(bj, block_rows=300))
     assert max(b.num_rows for b in blocks) <= 300
     keys = [(r["node"], r["pk"]) for b in blocks for r in b.to_pylist()]
@@ -83,7 +83,7 @@ def test_chosen_records_are_read_and_absent_ones_left_out(store: Store, catalog:
 def test_a_reader_that_stops_early_leaves_the_store_usable(store: Store, catalog: Catalog) -> None:
     bj = catalog.entities["bj"]
     with store.begin() as tx:
-        tx.apply(bj, "13", many(bj, 20_000), batch="b")
+        tx.apply(bj, "13", many(bj, 20_000), batch="b", at=AT)
     for _ in range(8):
         for block in store.read(bj, block_rows=100):
             assert block.num_rows == 100
@@ -129,8 +129,8 @@ def test_any_altered_value_alters_the_digest(store: Store, catalog: Catalog) -> 
 def test_a_transaction_reads_what_it_wrote(store: Store, catalog: Catalog) -> None:
     bj = catalog.entities["bj"]
     with store.begin() as tx:
-        tx.apply(bj, "13", [pa.RecordBatch.from_pylist([], schema=next(iter(many(bj, 1))).schema)], batch="b")
-        tx.apply(bj, "13", many(bj, 3), batch="b")
+        tx.apply(bj, "13", [pa.RecordBatch.from_pylist([], schema=next(iter(many(bj, 1))).schema)], batch="b", at=AT)
+        tx.apply(bj, "13", many(bj, 3), batch="b", at=AT)
         assert tx.count(bj, "13") == 3
         inside = tx.digest(bj, "13")
     assert store.digest(bj, "13") == inside

@@ -18,7 +18,7 @@ from hub.store.ledger import NODE_STATE, OUTBOX, QUARANTINE
 from tests.servers import PostgresServer, free_port
 from tests.store.conftest import OpenStore
 from tests.store.oracle import fewer
-from tests.store.rows import apply, batch, change, many, tombstones
+from tests.store.rows import AT, apply, batch, change, many, tombstones
 
 
 def test_a_crash_inside_the_transaction_leaves_nothing(store: Store, catalog: Catalog) -> None:
@@ -26,8 +26,8 @@ def test_a_crash_inside_the_transaction_leaves_nothing(store: Store, catalog: Ca
     apply(store, bj, change(bj, "I", 1, 1, BH="1"), change(bj, "I", 2, 1, BH="2"))
     before = store.digest(bj, "13")
     with pytest.raises(InterruptedError), store.begin() as tx:
-        tx.apply(bj, "13", [batch(bj, [change(bj, "D", 1, 2), change(bj, "U", 2, 2, BH="x")])], batch="b")
-        tx.apply(xs, "13", many(xs, 100), batch="b")
+        tx.apply(bj, "13", [batch(bj, [change(bj, "D", 1, 2), change(bj, "U", 2, 2, BH="x")])], batch="b", at=AT)
+        tx.apply(xs, "13", many(xs, 100), batch="b", at=AT)
         tx.connection.execute(sa.insert(NODE_STATE), {"name": "n", "value": "v"})
         tx.ingest("quarantine", [_quarantine(10)])
         raise InterruptedError
@@ -42,7 +42,7 @@ def test_a_crash_inside_the_transaction_leaves_nothing(store: Store, catalog: Ca
 def test_ledger_rows_and_golden_rows_commit_together(store: Store, catalog: Catalog) -> None:
     bj = catalog.entities["bj"]
     with store.begin() as tx:
-        tx.apply(bj, "13", many(bj, 5), batch="b")
+        tx.apply(bj, "13", many(bj, 5), batch="b", at=AT)
         key = {"stream": "main", "epoch": 1, "seq": 1}
         tx.connection.execute(sa.insert(OUTBOX), {**key, "manifest": b"\x00\xff", "rows_i": 5, "state": "SEALED"})
     with store.reading() as reader:
@@ -131,14 +131,14 @@ def test_a_connection_killed_by_the_server_is_unreachable_and_then_recovers(
         own = tx.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         with store.begin() as other:
             other.connection.exec_driver_sql(f"SELECT pg_terminate_backend({own})")
-        tx.apply(bj, "13", many(bj, 10), batch="b")
+        tx.apply(bj, "13", many(bj, 10), batch="b", at=AT)
     assert store.count(bj) == 0
 
 
 def test_a_connection_lost_at_commit_says_the_outcome_is_unknown(new_store: OpenStore, catalog: Catalog) -> None:
     store, bj = new_store("postgresql"), catalog.entities["bj"]
     with pytest.raises(PeerUnreachableError) as error, store.begin() as tx:
-        tx.apply(bj, "13", many(bj, 10), batch="b")
+        tx.apply(bj, "13", many(bj, 10), batch="b", at=AT)
         own = tx.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         with store.begin() as other:
             other.connection.exec_driver_sql(f"SELECT pg_terminate_backend({own})")
@@ -163,7 +163,7 @@ def test_a_database_without_tables_is_not_initialised(
     for url in (f"sqlite:///{tmp_path / 'empty.db'}", postgres.create_database("empty")):
         empty = open_store(url, catalog)
         with pytest.raises(NotInitialisedError) as error, empty.begin() as tx:
-            tx.apply(catalog.entities["bj"], "13", [], batch="b")
+            tx.apply(catalog.entities["bj"], "13", [], batch="b", at=AT)
         empty.close()
         assert error.value.code == "E3105"
 

@@ -15,6 +15,11 @@ from typing import Any
 
 import yaml
 
+try:  # libyaml's scanner takes a tenth of the time; PyYAML built without it has the one in Python
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 from hub.catalog.authority import read_registry
 from hub.catalog.model import (
     Catalog,
@@ -88,7 +93,7 @@ def _yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrLoader)  # noqa: S506 - a SafeLoader subclass
 
 
-class _StrLoader(yaml.SafeLoader):
+class _StrLoader(_SafeLoader):
     """YAML without the 1.1 surprises: `no`, `010` and dates stay text; only true/false and plain integers are typed."""
 
 

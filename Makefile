@@ -21,8 +21,9 @@ demo: $(STAMP) ## the main job on the embedded defaults: a province settles, the
 	@$(PY) -m pipelines.lab.demo $(DEMO)
 
 test: $(STAMP) ## sets up servers where missing and runs every test
-	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql
+	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql npm chromium fonts-noto-cjk
 	@bash deploy/setup/oracle-grammar.sh
+	@bash deploy/setup/web-assets.sh --dev
 	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
 
 test-protocol: $(STAMP) ## the acceptance table of the exchange, row by row: attack, expected, outcome
@@ -40,6 +41,8 @@ check: $(STAMP) ## lint, format, types, import contracts, documents in step
 	@$(PY) -m pytest -q tests/documents
 
 serve: $(STAMP) ## Dagster for both nodes on loopback over a demo lab
+	@bash deploy/setup/packages.sh npm
+	@bash deploy/setup/web-assets.sh
 	@$(PY) -m pipelines.lab.serve
 
 bench: $(STAMP) ## figures with their ratios against baselines of the same run

@@ -10,12 +10,38 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hub.errors import NotInitialisedError, UsageError
 
 FILE = "hub.toml"
+
+
+class WebSettings(BaseModel):
+    """The console, `[web]` in hub.toml. Files are relative to the node's folder; their content is never printed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # Where it is reached from outside when a proxy stands in front; its scheme decides whether cookies are Secure.
+    url: str = ""
+    # Proxies whose X-Forwarded-For is believed.
+    proxies: tuple[str, ...] = ()
+    # Whom to ask for a role: name and telephone of the office, shown to people without one.
+    contact: str = ""
+    idle_minutes: int = Field(default=30, ge=1)
+    # Plaintext views per account and day (console 1).
+    plaintext_views: int = Field(default=50, ge=0)
+    # Dagster's pages behind this login: loopback addresses of the two webservers.
+    dagster: str = ""
+    dagster_readonly: str = ""
+    # Sign-in by 统一身份认证 (OIDC); `oidc_secret` names a file. Without an issuer, local accounts only.
+    oidc_issuer: str = ""
+    oidc_client: str = ""
+    oidc_secret: str = ""
+    oidc_label: str = "统一身份认证"
+    # /metrics from elsewhere than this machine: a file with the token that has to come with the request.
+    metrics_token: str = ""
 
 
 class NodeSettings(BaseSettings):
@@ -49,6 +75,7 @@ class NodeSettings(BaseSettings):
     signer_seconds: float = Field(default=20.0, gt=0)
     # Puts a newly received authority registry in force by itself; otherwise `hub registry plan` and `apply` come first.
     registry_auto: bool = False
+    web: WebSettings = Field(default_factory=WebSettings)
     # SFTP.
     sftp_key: str = "keys/ssh"
     sftp_host_keys: tuple[str, ...] = ()

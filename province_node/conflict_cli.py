@@ -20,6 +20,8 @@ from hub.cli import issues
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
+from hub.roles import Scope
+from hub.roles_store import operator_named
 from hub.store import Store
 from province_node.conflict_sheet import export_sheet, import_sheet
 from province_node.conflict_words import FILTERS, filter_of, private_field, shown, tell_one
@@ -30,8 +32,6 @@ from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_query import groups, page
 from quality.decisions_store import Acting, act, history, load, sources_of
 from quality.decisions_value import check_value
-from quality.roles import Scope
-from quality.roles_store import operator_named
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突：查看、处理、复核、批量、导出与导入。")
 bulk_app = typer.Typer(add_completion=False, no_args_is_help=True, help="按查询条件批量处理：先预览，再提交。")

@@ -19,12 +19,12 @@ from rich.console import Console
 from hub.cli.output import emit, table
 from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
+from hub.roles import reporting_tree
 from hub.settings import Node
 from hub.store.finding_tables import QUALITY_RATE
 from province_node.quality_pages import DIMENSIONS, write_pages
 from province_node.settle import require_province
 from province_node.trial import Trial, try_rule
-from quality.roles import reporting_tree
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="数据质量：试跑规则、质量率、每轮结果页。")
 UNKNOWN = "-"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from quality.roles import Operator, same_person
+from hub.roles import Operator, same_person
 
 
 class State(StrEnum):

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 
 from hub.audit import Event, append, next_number
 from hub.catalog import Catalog
+from hub.roles import Operator
 from hub.store import Transaction
 from hub.store.follow_stage import FOLLOW_TABLES
 from hub.store.ledger import CONFLICT
 from quality.decisions_store import Acting
 from quality.decisions_told import compare_with_golden
-from quality.roles import Operator
 
 HUB: Final = Operator("hub", "hub")
 _CAUSES: Final = {

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from hub.catalog import Catalog
 from hub.errors import UsageError
+from hub.roles import Scope
 from hub.store import Reader
 from hub.store.decision_tables import DECISION
 from quality.decisions_query import PAGE_SIZES, Filter, conditions, within
-from quality.roles import Scope
 
 GRAVE: Final = ("错误", "警告", "提示")
 _NEVER: Final = "9999-12-31"

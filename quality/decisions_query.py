@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from hub.errors import UsageError
 from hub.masking import KEY_JOIN
+from hub.roles import Scope, covered, reporting_to
 from hub.store import Reader
 from hub.store.decision_tables import DECISION
 from quality.decisions import State
-from quality.roles import Scope, covered, reporting_to
 
 PAGE_SIZES: Final = (10, 20, 50, 100)
 MAX_PAGE: Final = 5_000

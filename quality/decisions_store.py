@@ -15,13 +15,13 @@ import sqlalchemy as sa
 
 from hub.audit import Event, Result, append, next_number
 from hub.errors import HubError
+from hub.roles import Operator
 from hub.store import Reader, Store, Transaction
 from hub.store.decision_tables import CORRECTION, DECISION, DECISION_EVENT
 from hub.store.ledger import CONFLICT
 from quality.decisions import Action, Conflict, Kind, Move, Proposal, Refusal, Source, State, Step, decide
 from quality.decisions_query import within
 from quality.reasons import check_reason
-from quality.roles import Operator
 
 WAITING: Final = "待处理"
 PENDING, WITHDRAWN = "待源头确认", "已撤回"

@@ -1,186 +1,33 @@
-"""Roles, rights and data scope of the people who decide (console 1): one table for console, command line and queries.
+"""Roles live in `hub.roles` since the console of both tiers asks for them; this is the name rules here knew them by."""
 
-Decides what a role may do (`schemas/roles.yaml`), which divisions a scope means through the reporting tree, and that
-two people are compared by person, never by account. Who is signed in is decided by the caller.
-"""
+from hub.roles import (
+    WHOLE,
+    Grant,
+    Operator,
+    Scope,
+    check_roles,
+    covered,
+    in_scope,
+    person_id,
+    reporting_to,
+    reporting_tree,
+    rights,
+    same_person,
+    verbs,
+)
 
-from __future__ import annotations
-
-import csv
-import io
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
-from typing import Any, Final
-
-import yaml
-
-from hub.errors import UsageError
-
-WHOLE: Final = "全部"
-_PERSONAL: Final = re.compile(r"(?<![0-9A-Za-z])(?:[GJL]?\d{17}[0-9Xx]|1[3-9]\d{9})(?![0-9A-Za-z])")
-_PERSON: Final = 80
-# Counties that report to the province itself and not to the city their code begins with (MODEL §0: 定州, 辛集).
-_TREE: Final = "reporting.csv"
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Whose data: divisions (GB/T 2260, with everything that reports to them) and schools; both empty means all.
-
-    `categories`: entity names, empty for all (分项查看).
-    """
-
-    divisions: frozenset[str] = frozenset()
-    schools: frozenset[str] = frozenset()
-    categories: frozenset[str] = frozenset()
-
-    @property
-    def whole(self) -> bool:
-        return not self.divisions and not self.schools
-
-    def document(self) -> dict[str, list[str]]:
-        """As the tables and `--json` hold it."""
-        return {
-            "divisions": sorted(self.divisions),
-            "schools": sorted(self.schools),
-            "categories": sorted(self.categories),
-        }
-
-
-@dataclass(frozen=True)
-class Grant:
-    """One functional role over one scope."""
-
-    role: str
-    scope: Scope = field(default_factory=Scope)
-
-
-@dataclass(frozen=True)
-class Operator:
-    """Who acts. `name`: the account; `person`: the human behind it, the same for all of that human's accounts."""
-
-    name: str
-    person: str
-    grants: tuple[Grant, ...] = ()
-
-    def __post_init__(self) -> None:
-        """One spelling from here on, so that SQL compares people as `same_person` does."""
-        object.__setattr__(self, "person", person_id(self.person))
-
-    def may(self, verb: str) -> bool:
-        """True when one of the roles carries the verb."""
-        if verb not in verbs():
-            raise RuntimeError(f"no such verb {verb!r}")
-        return any(verb in rights()[g.role] for g in self.grants)
-
-    def role_for(self, verb: str) -> str:
-        """The role under which the verb is used, for the history; empty when there is none."""
-        return next((g.role for g in self.grants if verb in rights()[g.role]), "")
-
-    def scopes(self, verb: str) -> tuple[Scope, ...]:
-        """The scopes of the roles that carry the verb; empty: nothing may be seen."""
-        return tuple(g.scope for g in self.grants if verb in rights()[g.role])
-
-
-def same_person(one: str, other: str) -> bool:
-    """Four-eyes compares people: accounts, spelling and width make no second person."""
-    return person_id(one) == person_id(other)
-
-
-def person_id(text: str) -> str:
-    """A person's number in one spelling. Raises `UsageError` E1053 for an empty one or an identity number."""
-    clean = unicodedata.normalize("NFKC", text).strip().casefold()
-    if not clean or len(clean) > _PERSON or _PERSONAL.search(clean):
-        raise UsageError(
-            "E1053", "人员编号不合规定", step="用单位内的人员编号（如工号），不用身份证件号、学籍号或手机号"
-        )
-    return clean
-
-
-@cache
-def _table() -> Mapping[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((files("schemas") / "roles.yaml").read_text(encoding="utf-8"))
-    unknown = {v for vs in document["roles"].values() for v in vs} - set(document["verbs"])
-    if unknown:
-        raise RuntimeError(f"roles.yaml names verbs it does not explain: {sorted(unknown)}")
-    return document
-
-
-@cache
-def rights() -> Mapping[str, frozenset[str]]:
-    """Role → verbs."""
-    return {role: frozenset(given) for role, given in _table()["roles"].items()}
-
-
-@cache
-def verbs() -> Mapping[str, str]:
-    """Verb → what it means, in Chinese."""
-    return dict(_table()["verbs"])
-
-
-def check_roles(roles: Iterable[str]) -> None:
-    """Raises `UsageError` E1054: an unknown role, two that must stand apart, or an added role alone."""
-    given = set(roles)
-    unknown = given - set(rights())
-    if unknown:
-        raise UsageError("E1054", f"没有这个角色：{'、'.join(sorted(unknown))}", step="从中选：" + "、".join(rights()))
-    for pair in _table()["apart"]:
-        if set(pair) <= given:
-            raise UsageError("E1054", f"{pair[0]}与{pair[1]}不能由同一人兼任", step="改由两人分别担任")
-    if given and given <= set(_table()["added_on_top"]):
-        raise UsageError("E1054", "隐私角色须叠加在业务角色之上", step="同时给出一个业务角色")
-
-
-@cache
-def reporting_tree() -> Mapping[str, str]:
-    """Division → the one it reports to; the province's own code ends the chain. Exceptions come from `reporting.csv`."""
-    tree: dict[str, str] = {}
-    codes = files("schemas") / "codes"
-    for row in csv.DictReader(io.StringIO((codes / "divisions.csv").read_text(encoding="utf-8"))):
-        code = row["code"]
-        if code.endswith("0000"):
-            continue
-        city, province = code[:4] + "00", code[:2] + "0000"
-        tree[code] = province if code == city or row["parent"] in ("直辖", "省直辖") else city
-        tree.setdefault(city, province)
-    for row in csv.DictReader(io.StringIO((codes / _TREE).read_text(encoding="utf-8"))):
-        tree[row["code"]] = row["reports_to"]
-    return tree
-
-
-@cache
-def reporting_to(division: str) -> frozenset[str]:
-    """The division and every one that reports to it, directly or through others; 保定 does not hold 定州."""
-    children: dict[str, set[str]] = {}
-    for code, parent in reporting_tree().items():
-        children.setdefault(parent, set()).add(code)
-    found, todo = {division}, [division]
-    while todo:
-        for child in children.get(todo.pop(), ()):
-            if child not in found:
-                found.add(child)
-                todo.append(child)
-    return frozenset(found)
-
-
-def covered(scopes: Iterable[Scope]) -> list[tuple[frozenset[str] | None, frozenset[str], frozenset[str]]]:
-    """Per scope (divisions that report to it or None for all, schools, entities), as the query layer filters by."""
-    result: list[tuple[frozenset[str] | None, frozenset[str], frozenset[str]]] = []
-    for scope in scopes:
-        divisions = None if scope.whole else frozenset(d for code in scope.divisions for d in reporting_to(code))
-        result.append((divisions, scope.schools, scope.categories))
-    return result
-
-
-def in_scope(scopes: Iterable[Scope], *, entity: str, school: str | None, division: str | None) -> bool:
-    """Whether one record lies in one of the scopes; the query layer says the same in SQL."""
-    for divisions, schools, entities in covered(scopes):
-        if entities and entity not in entities:
-            continue
-        if divisions is None or (division or "") in divisions or (school or "") in schools:
-            return True
-    return False
+__all__ = [
+    "WHOLE",
+    "Grant",
+    "Operator",
+    "Scope",
+    "check_roles",
+    "covered",
+    "in_scope",
+    "person_id",
+    "reporting_to",
+    "reporting_tree",
+    "rights",
+    "same_person",
+    "verbs",
+]

@@ -8,6 +8,9 @@ for package in "$@"; do
     jq) command -v jq >/dev/null || missing+=(jq) ;;
     openssh-server) [ -x /usr/sbin/sshd ] || missing+=(openssh-server) ;;
     postgresql) command -v pg_ctl >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || missing+=(postgresql) ;;
+    npm) command -v npm >/dev/null || missing+=(npm) ;;
+    chromium) command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium) ;;
+    fonts-noto-cjk) compgen -G '/usr/share/fonts/opentype/noto/Noto*CJK*' >/dev/null || missing+=(fonts-noto-cjk) ;;
     python3-venv) missing+=(python3-venv) ;;
     *) dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package") ;;
   esac

@@ -23,6 +23,11 @@ class Event(Enum):
     DECISION_RECORDED = "冲突裁决"
     CONFLICTS_FOLLOWED = "冲突随源更新"
     OPERATOR_CHANGED = "人员与角色变更"
+    PASSWORD_SET = "口令设置"  # noqa: S105 - the name of an event
+    SIGNED_IN = "登录"
+    SIGN_IN_FAILED = "登录失败"
+    SIGNED_OUT = "退出登录"
+    STEP_UP = "数据密码验证"
     SUPPLEMENT_IMPORTED = "补录导入"
     SUPPLEMENT_SAMPLED = "补录抽查"
     SUPPLEMENT_REVIEWED = "补录复核"

@@ -23,6 +23,7 @@ from hub.store.finding_tables import FINDING_METADATA
 from hub.store.history_tables import HELD_FROM, HISTORY_METADATA, closing_columns, moment_column
 from hub.store.ledger import METADATA, char, long_text, text
 from hub.store.supplement_tables import SUPPLEMENT_METADATA
+from hub.store.web_tables import WEB_METADATA
 
 # Columns before the payload of a golden table, and in every digest line except `node`.
 HEAD: Final = ("node", "pk", "row_ver", "src_rid", "prov")
@@ -55,7 +56,7 @@ def build_tables(catalog: Catalog) -> Tables:
     golden = {e.name: _golden(e, metadata) for e in entities}
     shadow = {e.name: sa.Table(shadow_name(e), metadata, *_key(), *_rest(e)) for e in entities}
     history = {e.name: _history(e, metadata) for e in entities}
-    for part in (METADATA, CENSUS_METADATA, FINDING_METADATA, HISTORY_METADATA, SUPPLEMENT_METADATA):
+    for part in (METADATA, CENSUS_METADATA, FINDING_METADATA, HISTORY_METADATA, SUPPLEMENT_METADATA, WEB_METADATA):
         for table in part.tables.values():
             table.to_metadata(metadata)
     return Tables(metadata, golden, shadow, history)

@@ -23,13 +23,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from hub.catalog import load_catalog
+from hub.roles import Grant, Operator, Scope
 from hub.store import Store, open_store
 from quality.decisions_apply import apply, undo
 from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_follow import HUB, Pulled, follow_round
 from quality.decisions_query import Filter, count, facet, page
 from quality.decisions_store import Acting
-from quality.roles import Grant, Operator, Scope
 from tests.servers import start_postgres
 
 TODAY, NODE = "2026-11-23", "13"

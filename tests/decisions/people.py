@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quality.roles import Grant, Operator, Scope
+from hub.roles import Grant, Operator, Scope
 
 
 def someone(name: str, person: str, *roles: str, scope: Scope | None = None) -> Operator:

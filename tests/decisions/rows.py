@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hub.roles import Operator
 from hub.store import Store
 from hub.store.decision_tables import DECISION
 from hub.store.ledger import CONFLICT
 from quality.decisions import Action, Kind, Move, Proposal, Step
 from quality.decisions_store import Acting, act
-from quality.roles import Operator
 
 AT = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 TODAY = "2026-11-23"

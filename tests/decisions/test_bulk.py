@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.errors import UsageError
+from hub.roles import Operator
 from hub.store import Store
 from quality import decisions_apply
 from quality.decisions import Action, Move
@@ -12,7 +13,6 @@ from quality.decisions_apply import apply, undo
 from quality.decisions_bulk import Bulk, Order, Preview, preview
 from quality.decisions_query import Filter
 from quality.decisions_store import DecisionRefusedError
-from quality.roles import Operator
 from tests.decisions.people import AUDITOR, CLERK, CLERK_AS_REVIEWER, OTHER_CLERK, REVIEWER, SUPERVISOR
 from tests.decisions.rows import OWN, acting, decision, move, planted, proposed, table
 

@@ -9,6 +9,7 @@ import pytest
 
 from hub.catalog import Catalog
 from hub.errors import UsageError
+from hub.roles import Operator, Scope
 from hub.store import Store
 from quality import decisions_apply
 from quality.decisions import Action, Kind, Move, Proposal, Step, decide
@@ -17,7 +18,6 @@ from quality.decisions_bulk import Bulk, Order, open_operation, preview
 from quality.decisions_list import Listing, Seek, Sort, listing, next_of
 from quality.decisions_query import Filter, facets
 from quality.decisions_store import DecisionRefusedError, as_value, sources_of
-from quality.roles import Operator, Scope
 from tests.decisions.people import CLERK, REVIEWER, SUPERVISOR
 from tests.decisions.rows import NODE, TODAY, acting, decision, move, planted, proposed, table
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub.roles import Operator
 from quality.decisions import (
     Action,
     Cause,
@@ -22,7 +23,6 @@ from quality.decisions import (
     decide,
 )
 from quality.decisions_pull import Pull, follow
-from quality.roles import Operator
 from tests.decisions.people import (
     ADMIN,
     AUDITOR,

@@ -7,11 +7,11 @@ import sqlalchemy as sa
 
 from hub.audit import verify
 from hub.errors import HubError
+from hub.roles import Scope, reporting_to
 from hub.store import Store
 from quality.decisions import Action, Kind, Move, Proposal
 from quality.decisions_query import Filter, count, facet, page
 from quality.decisions_store import DecisionRefusedError
-from quality.roles import Scope, reporting_to
 from tests.decisions.people import CLERK, CLERK_AS_REVIEWER, REVIEWER, SUPERVISOR, someone
 from tests.decisions.rows import LOCAL, OWN, decision, move, planted, proposed, table
 

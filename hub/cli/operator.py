@@ -1,20 +1,24 @@
 """`hub operator`: who may decide here, as which person, in which roles, over whose data (console 1).
 
-Decides how roles and scopes are written on the command line; what they mean is decided by `quality.roles`.
+Decides how roles and scopes are written on the command line; what they mean is decided by `hub.roles`.
 """
 
 from __future__ import annotations
 
+import getpass
+import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from hub.cli.output import emit, table
-from hub.cli.shell import shell_of
-from province_node.settle import require_province
-from quality.roles import Grant, Scope, rights
-from quality.roles_store import add_operator, operators, stop_operator
+from hub.cli.shell import Shell, shell_of
+from hub.errors import UsageError
+from hub.roles import Grant, Scope, rights
+from hub.roles_store import add_operator, operators, stop_operator
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="经办人：登记、停用、列表。")
 Name = Annotated[str, typer.Argument(metavar="账号", help="经办人账号")]
@@ -32,10 +36,9 @@ def add(
     school: Annotated[list[str] | None, typer.Option("--school", metavar="学校", help="数据范围：学校标识码")] = None,
     category: Annotated[list[str] | None, typer.Option("--category", metavar="实体", help="分项查看：实体名")] = None,
 ) -> None:
-    """登记经办人，或更改其角色与数据范围；不给范围即全省。"""
+    """登记经办人，或更改其角色与数据范围；不给范围即全部。"""
     shell = shell_of(ctx)
     node = shell.open_node()
-    require_province(node)
     scope = Scope(frozenset(division or ()), frozenset(school or ()), frozenset(category or ()))
     given = [Grant(r, scope) for r in dict.fromkeys(role)]
     made = add_operator(shell.open_store(node), node.party, name, person, given, at=shell.now(), actor=shell.actor())
@@ -78,3 +81,40 @@ def list_operators(ctx: typer.Context) -> None:
         console.print(table("", ["账号", "人员", "状态", "角色", "数据范围"], rows))
 
     emit(shell, {"operators": found}, render)
+
+
+@app.command("password")
+def password(
+    ctx: typer.Context,
+    name: Name,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="文件", help="口令文件（首行）；不给则从标准输入读一行")
+    ] = None,
+    data: Annotated[bool, typer.Option("--data", help="设置数据密码（查看隐私明文用），而非登录口令")] = False,
+) -> None:
+    """设置登录口令或数据密码；口令从标准输入或文件读，不作为参数。"""
+    from hub.web.accounts import set_password
+
+    shell = shell_of(ctx)
+    node = shell.open_node()
+    given = _first_line(shell, file)
+    set_password(
+        shell.open_store(node), node.party, name, given, data=data, at=shell.now(), actor=shell.actor(), rng=os.urandom
+    )
+    what = "数据密码" if data else "登录口令"
+    emit(shell, {"operator": name, "set": what}, lambda c: c.print(f"已设置 {name} 的{what}；该账号的登录已全部结束"))
+
+
+def _first_line(shell: Shell, file: Path | None) -> str:
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                "E1091", "读不到口令文件", where=file.name, step="核对路径、权限与编码（UTF-8）"
+            ) from error
+    if sys.stdin.isatty():
+        if not shell.interactive:
+            raise UsageError("E1091", "没有给出口令", step="用 --file 或标准输入给出")
+        return getpass.getpass("口令：")
+    return sys.stdin.readline().rstrip("\r\n")

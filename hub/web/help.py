@@ -1,0 +1,55 @@
+"""帮助／健康: the manual of every page, field notes from the data dictionary, the node's own state (console 2, 5).
+
+Decides what stands there; manuals are one template each in `templates/manual/`, named by the anchor a page declares.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.responses import Response
+
+from hub.errors import HubError
+from hub.keyring import open_keyring
+from hub.web.ask import Ask
+from hub.web.figures import figures
+from hub.web.filters import moment
+from hub.web.refusals import not_here
+from hub.web.section import SIGNED_IN, Section
+
+section: Final = Section("help", "hub.web")
+
+
+@section.get("/help", allow=SIGNED_IN, menu="帮助／健康")
+def manual(ask: Ask) -> Response:
+    """Manuals of the pages this visitor may use, and for those with a role how the node is."""
+    pages = [r for r in ask.site.routes() if r.manual and (not r.allow.verbs or ask.visitor.may(*r.allow.verbs))]
+    known = set(ask.templates.list_templates(filter_func=lambda name: name.startswith("manual/")))
+    found = [(r, f"manual/{r.manual}.html") for r in pages if f"manual/{r.manual}.html" in known]
+    return ask.page("help.html", pages=found, state=_state(ask) if ask.visitor.roles else (), catalog=ask.site.catalog)
+
+
+@section.get("/help/fields/{entity}", allow=SIGNED_IN)
+def fields(ask: Ask) -> Response:
+    """指标注释 of one entity, from the data dictionary."""
+    entity = ask.site.catalog.entities.get(ask.path["entity"])
+    if entity is None:
+        raise not_here("数据字典中没有这一类数据")
+    return ask.page("fields.html", entity=entity)
+
+
+def _state(ask: Ask) -> tuple[tuple[str, str, str], ...]:
+    """(what, how it is, tone)"""
+    have, head = ask.site.store.revision()
+    rows = [("数据库", f"版本 {have}", "good" if have == head else "bad")]
+    try:
+        trust = open_keyring(ask.site.node, at=ask.at).trust
+        days = (trust.expires - ask.at).days
+        rows.append(("信任清单", f"第 {trust.version} 版，还剩 {days} 天", "good" if days > 7 else "warn"))
+    except HubError as error:
+        rows.append(("密钥与信任清单", error.what, "bad"))
+    with ask.site.store.reading() as reader:
+        found = figures(reader)
+    rows += [(f"来源 {s}", f"最近一次完整读取 {moment(t)}", "good") for s, t in sorted(found.sources.items())]
+    rows.append(("验证失败", f"累计 {found.verify_failures} 次", "warn" if found.verify_failures else "good"))
+    return tuple(rows)

@@ -1,0 +1,117 @@
+"""Sessions on the server: the cookie is an id and nothing else (console 6).
+
+Decides how long a session lives (idle minutes, at most twelve hours), that an account has one, and that only the digest
+of its id is stored. Times and randomness are arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from hub.audit import Event, append
+from hub.errors import UsageError
+from hub.roles import Operator
+from hub.roles_store import operator_named
+from hub.store import Store
+from hub.store.web_tables import WEB_ACCOUNT, WEB_SESSION
+from hub.web.accounts import PAGE_SIZES, Random, stamp
+
+LONGEST: Final = timedelta(hours=12)
+# `seen` is written when it is older than this: not a write per request.
+_SEEN_STEP: Final = timedelta(seconds=60)
+DEFAULT_SIZE: Final = 50
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who is signed in. `csrf`: the token every form carries; `plain_until`: end of the step-up, UTC text or None."""
+
+    operator: Operator
+    digest: str
+    csrf: str
+    via: str
+    page_size: int = DEFAULT_SIZE
+    plain_until: str | None = None
+    plain_purpose: str = ""
+    id_token: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.operator.name
+
+    def may(self, *verbs: str) -> bool:
+        """True when one of the roles carries one of the verbs."""
+        return any(self.operator.may(verb) for verb in verbs)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(g.role for g in self.operator.grants)
+
+
+def digest_of(session_id: str) -> str:
+    """What is stored of a session's id."""
+    return "sha256:" + hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def start(
+    store: Store,
+    node: str,
+    name: str,
+    *,
+    at: datetime,
+    rng: Random,
+    source: str,
+    via: str = "local",
+    id_token: str = "",
+) -> str:
+    """Ends the account's other sessions, begins one, audits it; returns the id for the cookie."""
+    session_id = rng(32).hex()
+    with store.begin() as tx:
+        tx.connection.execute(sa.delete(WEB_SESSION).where(WEB_SESSION.c.name == name))
+        tx.connection.execute(sa.delete(WEB_SESSION).where(WEB_SESSION.c.created < stamp(at - LONGEST)))
+        row = {
+            "digest": digest_of(session_id), "name": name, "csrf": rng(32).hex(), "created": stamp(at),
+            "seen": stamp(at), "source": source, "via": via, "id_token": id_token or None,
+        }  # fmt: skip
+        tx.connection.execute(sa.insert(WEB_SESSION), row)
+        append(
+            tx.connection, Event.SIGNED_IN, ts=at, node=node, actor=name, object=f"operator {name}",
+            detail={"address": source, "via": via},
+        )  # fmt: skip
+    return session_id
+
+
+def visitor_of(store: Store, session_id: str, *, at: datetime, idle: timedelta) -> Visitor | None:
+    """Who this cookie is, None when the session ended, expired or its operator was stopped. Notes that it was seen."""
+    digest, c = digest_of(session_id), WEB_SESSION.c
+    with store.reading() as reader:
+        found = reader.connection.execute(sa.select(WEB_SESSION).where(c.digest == digest)).mappings().first()
+        if found is None or found["seen"] < stamp(at - idle) or found["created"] < stamp(at - LONGEST):
+            return None
+        try:
+            operator = operator_named(reader, found["name"])
+        except UsageError:
+            return None
+        size = reader.connection.execute(
+            sa.select(WEB_ACCOUNT.c.page_size).where(WEB_ACCOUNT.c.name == found["name"])
+        ).scalar_one_or_none()
+    if found["seen"] < stamp(at - _SEEN_STEP):
+        with store.begin() as tx:
+            tx.connection.execute(sa.update(WEB_SESSION).where(c.digest == digest).values(seen=stamp(at)))
+    until = found["plain_until"] if (found["plain_until"] or "") > stamp(at) else None
+    return Visitor(
+        operator, digest, found["csrf"], found["via"], size if size in PAGE_SIZES else DEFAULT_SIZE, until,
+        found["plain_purpose"] or "", found["id_token"],
+    )  # fmt: skip
+
+
+def end(store: Store, node: str, visitor: Visitor, *, at: datetime) -> None:
+    """Signing out; audited."""
+    with store.begin() as tx:
+        tx.connection.execute(sa.delete(WEB_SESSION).where(WEB_SESSION.c.digest == visitor.digest))
+        append(tx.connection, Event.SIGNED_OUT, ts=at, node=node, actor=visitor.name, object=f"operator {visitor.name}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,42 +22,24 @@ from hub.errors import UsageError
 from hub.roles import Scope
 from hub.roles_store import operator_named
 from hub.store import Store
-from province_node.conflict_sheet import export_sheet, import_sheet
-from province_node.conflict_words import FILTERS, filter_of, private_field, shown, tell_one
-from province_node.settle import require_province
+from province_node.conflict_desk import EAST_8, Note, Number, Out, Reason, Seen, Where, Who, desk
+from province_node.conflict_sheet import export_files, import_file
+from province_node.conflict_words import filter_of
+from province_node.plain_cli import app as plain_app
+from province_node.plain_cli import sample
 from quality.decisions import Action, Kind, Move, Proposal
 from quality.decisions_apply import apply, undo
 from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_query import groups, page
 from quality.decisions_store import Acting, act, history, load, sources_of
 from quality.decisions_value import check_value
+from quality.decisions_words import private_field, shown, tell_one
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突：查看、处理、复核、批量、导出与导入。")
 bulk_app = typer.Typer(add_completion=False, no_args_is_help=True, help="按查询条件批量处理：先预览，再提交。")
 app.add_typer(bulk_app, name="bulk")
-EAST_8 = timezone(timedelta(hours=8))
-
-Number = Annotated[int, typer.Argument(metavar="冲突编号", help="hub conflict ls --list 所列的编号")]
-Who = Annotated[str, typer.Option("--operator", metavar="经办人", help="已登记的经办人账号", envvar="HUB_OPERATOR")]
-Seen = Annotated[int, typer.Option("--version", metavar="版本", help="查看时的版本号；期间有变化则拒绝")]
-Reason = Annotated[str, typer.Option("--reason", metavar="原因代码", help="schemas/reasons.yaml 中的代码")]
-Note = Annotated[str, typer.Option("--note", metavar="说明", help="说明文字；手工值与批量必填")]
-Where = Annotated[list[str] | None, typer.Option("--where", metavar="条件=值", help="查询条件：" + "、".join(FILTERS))]
-Out = Annotated[
-    Path, typer.Option("--out", metavar="文件", help="写入的文件：.xlsx 供填写处理意见，.csv 列出各来源的值")
-]
-
-
-def desk(ctx: Any, who: str) -> tuple[Shell, Store, Acting]:
-    """Store and acting operator; the caller closes the store."""
-    shell = shell_of(ctx)
-    node = shell.open_node()
-    require_province(node)
-    store = shell.open_store(node)
-    with store.reading() as reader:
-        by = operator_named(reader, who)
-    at = shell.now()
-    return shell, store, Acting(node.party, by, at, at.astimezone(EAST_8).date().isoformat())
+app.add_typer(plain_app, name="plain")
+app.command("sample")(sample)
 
 
 @app.command("ls")
@@ -340,13 +321,13 @@ def export(
         raise UsageError("E1058", "xlsx 导出须给出 --operator，且只有脱敏形式", step="补上 --operator 后重试")
     shell, store, acting = desk(ctx, who)
     chosen = filter_of(where, acting.today, open_only=not everything)
-    rows, files = export_sheet(store, shell.catalog(), acting, chosen, out)
+    rows, files = export_files(store, shell.catalog(), acting, chosen, out)
     text = f"已导出 {rows:,} 条（已脱敏）：{'、'.join(f.name for f in files)}"
     emit(shell, {"rows": rows, "files": [f.name for f in files]}, lambda c: c.print(text))
 
 
 @app.command("import")
-def import_file(
+def import_sheet(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="文件", help="填写了处理意见的 xlsx")],
     who: Who,
@@ -355,7 +336,7 @@ def import_file(
     """导入处理意见：好的行成为待复核的意见，错的行连同原行号与原因写入另一文件。"""
     shell, store, acting = desk(ctx, who)
     target = wrong or file.with_name(f"{file.stem}_错误行.xlsx")
-    good, bad = import_sheet(store, shell.catalog(), acting, file, target)
+    good, bad = import_file(store, shell.catalog(), acting, file, target)
     tail = f"；{bad:,} 行有误，见 {target.name}" if bad else ""
     document = {"proposed": good, "wrong": bad, "file": target.name if bad else None}
     emit(shell, document, lambda c: c.print(f"已提交 {good:,} 条处理意见{tail}"))

@@ -24,7 +24,7 @@ from hub.cli.shell import shell_of
 from hub.errors import UsageError
 from hub.masking import mask_key, mask_value
 from hub.store.decision_tables import CORRECTION
-from province_node.conflict_cli import EAST_8, Out, Who, desk
+from province_node.conflict_desk import EAST_8, Out, Who, desk
 from province_node.conflict_sheet import write_sheet
 from province_node.conflict_words import filter_of
 

@@ -70,6 +70,9 @@ class Event(Enum):
     REGISTRY_APPLIED = "权威源登记启用"
     UNEXPECTED_FILE = "异常文件留存"
     RECORDS_EXPORTED = "脱敏导出"
+    CONFLICT_SAMPLED = "冲突抽查"
+    PLAINTEXT_ASKED = "明文导出申请"
+    PLAINTEXT_DECIDED = "明文导出审批"
     PLAINTEXT_EXPORTED = "明文导出"
     PLAINTEXT_VIEWED = "明文查看"
 

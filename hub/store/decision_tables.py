@@ -1,4 +1,4 @@
-"""Tables of the conflict workflow: decision, its events, bulk operations, corrections, operators (console 3).
+"""Tables of the conflict workflow: decision, events, bulk operations, corrections, operators, exports (console 3).
 
 Decides columns, keys, the indexes that lists of a million conflicts need, and what the database itself refuses: a
 decision of a person is in effect only with a second person's name (four-eyes), whoever writes the row.
@@ -25,6 +25,9 @@ FOUR_EYES: Final = (
     "kind IS NULL OR state NOT IN ('已生效', '退回源头平台') OR (proposer IS NOT NULL AND reviewer IS NOT NULL "
     "AND reviewer <> proposer)"
 )
+
+# A plaintext export leaves by two persons' word (protocol 14.3).
+TWO_PERSONS: Final = "state NOT IN ('已批准', '已导出') OR (decided_by IS NOT NULL AND decided_by <> asked_by)"
 
 
 def _column(name: str, type_: Any, **options: Any) -> sa.Column[Any]:
@@ -126,6 +129,17 @@ CORRECTION: Final = sa.Table(
 )
 sa.Index("ix_correction_decision", CORRECTION.c.decision_no)
 sa.Index("ix_correction_system", CORRECTION.c.system, CORRECTION.c.state)
+
+PLAIN_EXPORT: Final = sa.Table(
+    "plain_export",
+    METADATA,
+    _key("request_no", sa.BigInteger),
+    _column("filter", long_text(), comment=PRIVATE),
+    *_texts(purpose=400, state=16, asked_by=80, asked_actor=80, asked_at=40, decided_by=80, decided_actor=80),
+    *_texts(decided_at=40, taken_at=40),
+    *_numbers("rows_out"),
+    sa.CheckConstraint(TWO_PERSONS, name="ck_plain_export_persons"),
+)
 
 OPERATOR: Final = sa.Table("operator", METADATA, _key("name", text(80)), *_texts(person=80, state=8, created=40))
 OPERATOR_ROLE: Final = sa.Table(

@@ -1,7 +1,8 @@
-"""The queue at scale: what a bulk assigns or dates, so that an operation can be taken up again from its row."""
+"""The queue at scale: what a bulk assigns or dates, and plaintext exports by two persons. Frozen."""
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
 
 from hub.store.migrations.versions.r0002_decisions import _column
@@ -12,13 +13,25 @@ branch_labels = None
 depends_on = None
 
 OPERATION = "assignee C80; due C10"
+PLAIN_EXPORT = (
+    "request_no B!; filter T#; purpose C400; state C16; asked_by C80; asked_actor C80; asked_at C40; decided_by C80; "
+    "decided_actor C80; decided_at C40; taken_at C40; rows_out B"
+)
+TWO_PERSONS = "state NOT IN ('已批准', '已导出') OR (decided_by IS NOT NULL AND decided_by <> asked_by)"
 
 
 def upgrade() -> None:
     for column in OPERATION.split("; "):
         op.add_column("bulk_operation", _column(column))
+    op.create_table(
+        "plain_export",
+        *(_column(column) for column in PLAIN_EXPORT.split("; ")),
+        sa.PrimaryKeyConstraint("request_no", name="pk_plain_export"),
+        sa.CheckConstraint(TWO_PERSONS, name="ck_plain_export_persons"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("plain_export")
     for column in reversed(OPERATION.split("; ")):
         op.drop_column("bulk_operation", column.split()[0])

@@ -1,0 +1,197 @@
+"""Conflicts as xlsx: out with number, version and all cells text; back in as proposals, wrong rows in the same layout.
+
+Decides that an export is audited before its first row leaves, streams the whole filter in workbooks of at most 5,000
+rows (what an import takes), and shows values masked unless a released request says otherwise (`quality.plain_exports`);
+that good rows become proposals under review and never effective values; that a masked cell is never read back as a
+value; that row numbers are those of the sheet, blank rows or not (console 3). Parsing a workbook is left to the caller,
+because it happens in a child process with limits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hub.audit import Event, append
+from hub.catalog import Catalog
+from hub.errors import HubError, InputError
+from hub.store import Reader, Store
+from hub.workbook import Sheet, stream_book
+from quality.decisions import Action, Conflict, Kind, Move, Proposal, Refusal
+from quality.decisions_query import Filter, count, page
+from quality.decisions_store import Acting, DecisionRefusedError, as_value, load, sources_of, transition
+from quality.decisions_value import check_value
+from quality.decisions_words import masked, shown
+
+NUMBER, VERSION, WHAT, SOURCE, VALUE, REASON, NOTE = (
+    "冲突编号", "版本", "处理意见", "采用来源", "手工值", "原因代码", "说明",
+)  # fmt: skip
+SHOWN: Final = ("实体", "记录", "字段", "规则", "学校", "状态", "原由", "权威源", "建议")
+HEADERS: Final = (NUMBER, VERSION, *SHOWN, "各来源的值", WHAT, SOURCE, VALUE, REASON, NOTE)
+REQUIRED: Final = frozenset({NUMBER, VERSION, WHAT, REASON})
+ROW, WHY = "原行号", "错误原因"
+WRONG_HEADERS: Final = (*HEADERS, ROW, WHY)
+MAX_ROWS: Final = 5_000
+_BLOCK: Final = 1_000
+Cells = Sequence[tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a plaintext file carries: who exported it, who released it, for what, under which request."""
+
+    request: int
+    exporter: str
+    released_by: str
+    purpose: str
+    moment: str
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The sheet 导出说明."""
+        return [
+            ("申请号", str(self.request)), ("导出人", self.exporter), ("批准人", self.released_by),
+            ("用途", self.purpose), ("导出时间", self.moment), ("提示", "含个人信息明文，仅限所列用途，用毕销毁"),
+        ]  # fmt: skip
+
+
+def begin_export(store: Store, acting: Acting, chosen: Filter) -> int:
+    """Audits a masked export and says how many rows it will have; 403 without the right."""
+    if not acting.by.may("xlsx"):
+        raise DecisionRefusedError(Refusal("E3321", "您的角色不能导出冲突", 403), 0)
+    with store.begin() as tx:
+        rows = count(tx, acting.node, acting.by.scopes("xlsx"), chosen)
+        append(
+            tx.connection, Event.RECORDS_EXPORTED, ts=acting.at, node=acting.node, actor=acting.by.name,
+            actor_role=acting.by.role_for("xlsx"), object="conflict xlsx", detail={"rows": rows},
+        )  # fmt: skip
+    return rows
+
+
+def books(
+    store: Store, catalog: Catalog, acting: Acting, chosen: Filter, *, mark: Mark | None = None
+) -> Iterator[Iterator[bytes]]:
+    """Workbooks of at most `MAX_ROWS` rows, streamed one after the other; at least one. `mark`: plain, and says so."""
+    with store.reading() as reader:
+        rows = _rows(reader, catalog, acting, chosen, plain=mark is not None)
+        block = list(itertools.islice(rows, MAX_ROWS))
+        yield _book(block, mark)
+        while block := list(itertools.islice(rows, MAX_ROWS)):
+            yield _book(block, mark)
+
+
+def _book(rows: Iterable[Sequence[str]], mark: Mark | None) -> Iterator[bytes]:
+    sheets = [Sheet("sheet1", HEADERS, rows, REQUIRED)]
+    if mark is None:
+        return stream_book(sheets)
+    notes = Sheet("导出说明", ("项目", "内容"), mark.lines())
+    return stream_book([*sheets, notes], author=mark.exporter, purpose=f"明文导出 {mark.request}：{mark.purpose}")
+
+
+def _rows(
+    reader: Reader, catalog: Catalog, acting: Acting, chosen: Filter, *, plain: bool
+) -> Iterator[tuple[str, ...]]:
+    after: int | None = 0
+    show = (lambda _row, value: value) if plain else (lambda row, value: masked(catalog, row, value))
+    while after is not None:
+        found = page(reader, acting.node, acting.by.scopes("xlsx"), chosen, after=after, size=_BLOCK)
+        said = sources_of(reader, [int(r["decision_no"]) for r in found.rows])
+        for row in found.rows:
+            line = shown(catalog, row, acting.today, plain=plain)
+            conflict = as_value(row, said.get(int(row["decision_no"]), []))
+            values = "；".join(f"{s.source}：{show(row, s.value) or '（空）'}" for s in conflict.sources)
+            cells = [row["decision_no"], row["version"], *(line[n] for n in SHOWN), values, "", "", "", "", ""]
+            yield tuple("" if c is None else str(c) for c in cells)
+        after = found.after
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did: proposals made, and the wrong rows as `WRONG_HEADERS` has them."""
+
+    proposed: int
+    wrong: tuple[tuple[str, ...], ...]
+
+    def book(self) -> Iterator[bytes]:
+        """The wrong rows as a workbook of the same layout, ready to be put right and imported again."""
+        return stream_book([Sheet("sheet1", WRONG_HEADERS, self.wrong, REQUIRED)])
+
+
+def import_lines(
+    store: Store,
+    catalog: Catalog,
+    acting: Acting,
+    header: Cells,
+    lines: Sequence[tuple[int, Cells]],
+    *,
+    name: str,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Imported:
+    """Good rows become proposals under review, in one transaction. Cells are (column, kind, text).
+
+    `InputError` E3332 for a file that cannot be read as ours; nothing is written then. 403 without the right.
+    """
+    if not (acting.by.may("xlsx") and acting.by.may("propose")):
+        raise DecisionRefusedError(Refusal("E3321", "您的角色不能导入处理意见", 403), 0)
+    names = {at: text.strip().rstrip("*") for at, _, text in header}
+    missing = [n for n in (NUMBER, VERSION, WHAT, SOURCE, VALUE, REASON, NOTE) if n not in names.values()]
+    if missing:
+        raise InputError("E3332", f"表头缺少列：{'、'.join(missing)}", where=name, step="用导出的文件填写后重试")
+    if len(lines) > MAX_ROWS:
+        raise InputError("E3332", f"超过 {MAX_ROWS} 行", where=name, step="分成几个文件后重试")
+    good = 0
+    bad: list[tuple[str, ...]] = []
+    with store.begin() as tx:
+        for at, (number, cells) in enumerate(lines, start=1):
+            row = {names[column]: text.strip() for column, _, text in cells if column in names}
+            if any(row.get(n) for n in (WHAT, SOURCE, VALUE, REASON, NOTE)):  # else nothing was filled in
+                try:
+                    with tx.connection.begin_nested():
+                        _take(tx, catalog, acting, row)
+                    good += 1
+                except HubError as error:
+                    bad.append((*(row.get(h, "") for h in HEADERS), str(number), error.what))
+            if at % 100 == 0:
+                progress(at, len(lines))
+    return Imported(good, tuple(bad))
+
+
+def refuse_name(name: str) -> None:
+    """Only .xlsx is taken. Raises `InputError` E3332."""
+    if not name.lower().endswith(".xlsx"):
+        raise InputError("E3332", f"只能上传xlsx文件，且最多{MAX_ROWS}行", where=name, step="另存为 xlsx 后重试")
+
+
+def _take(tx: Any, catalog: Catalog, acting: Acting, row: Mapping[str, str]) -> None:
+    """One row as a proposal: proposed and submitted."""
+    if not (row.get(NUMBER, "").isdigit() and row.get(VERSION, "").isdigit()):
+        raise InputError("E3333", "冲突编号与版本须是数字，不要改动", step="用导出的文件重新填写")
+    number, version = int(row[NUMBER]), int(row[VERSION])
+    stored, conflict = load(tx, number, acting)
+    move = Move(Action.PROPOSE, row.get(REASON, ""), row.get(NOTE, ""), _proposal(catalog, stored, conflict, row))
+    step = transition(tx, acting, number, move, version=version)
+    transition(tx, acting, number, Move(Action.SUBMIT), version=step.after.version)
+
+
+def _proposal(catalog: Catalog, stored: Mapping[str, Any], conflict: Conflict, row: Mapping[str, str]) -> Proposal:
+    what, source, value = row.get(WHAT, ""), row.get(SOURCE, ""), row.get(VALUE, "")
+    if what == str(Kind.RETURN):
+        return Proposal(Kind.RETURN)
+    if what == str(Kind.ADOPT):
+        said = next((s.value for s in conflict.sources if s.source == source and s.value), None)
+        if said is None:
+            raise InputError("E3333", "没有这个采用来源，或该来源没有值", step="填写“各来源的值”中的来源代号")
+        return Proposal(Kind.ADOPT, source, said)
+    if what != str(Kind.MANUAL):
+        raise InputError("E3333", "处理意见须是采用来源值、手工值或退回源头平台", step="改正后重试")
+    refuse_mask(catalog, stored, conflict, value)
+    check_value(catalog, catalog.entities[stored["entity"]], stored["field"], value, conflict.number)
+    return Proposal(Kind.MANUAL, None, value)
+
+
+def refuse_mask(catalog: Catalog, stored: Mapping[str, Any], conflict: Conflict, value: str) -> None:
+    """What is shown masked is no value (console 3). Raises `InputError` E3333."""
+    shapes = {masked(catalog, stored, s.value) for s in conflict.sources if s.value}
+    if "*" in value or (value in shapes and value not in {s.value for s in conflict.sources}):
+        raise InputError("E3333", "脱敏显示的内容不能作为手工值", step="填写完整的值，或改用采用来源值")

@@ -9,8 +9,6 @@ Decides only shapes; files are written by settling and read by store, batch and 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,12 +48,6 @@ def payload_schema(entity: Entity) -> Any:
 def change_schema(entity: Entity) -> Any:
     """Arrow schema of a change file: `HEAD` then the payload."""
     return pa.schema([*HEAD, *((f.name, arrow_type(f)) for f in entity.fields)])
-
-
-def joint_digest(digests: Sequence[str]) -> str:
-    """`sha256:` + hex of one file's digest (hex); of several, the digest over theirs, in order."""
-    one = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return f"sha256:{one}"
 
 
 @dataclass(frozen=True)

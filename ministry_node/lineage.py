@@ -9,11 +9,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from hub.batch.manifest import FileEntry, Manifest, RowCounts
-from hub.changes import joint_digest
+from hub.batch.manifest import Manifest
+from hub.census import CENSUS, KINDS
 from hub.store.ledger import LINEAGE
 
-_FILE_NAMES: Final = 255
 _EPOCH: Final = 10**10
 
 
@@ -23,34 +22,32 @@ def change_set_number(manifest: Manifest) -> int:
 
 
 def write_lineage(connection: sa.Connection, manifest: Manifest) -> None:
-    """One row per entity, in the transaction that applies the batch."""
-    number = change_set_number(manifest)
-    lo, spans = manifest.watermark.lo, dict[str, list[tuple[FileEntry, int]]]()
+    """One row per file of rows, in the transaction that applies the batch.
+
+    Rows of a repair or of a snapshot are no changes of the log: `lo` and `hi` stay empty there.
+    """
+    number, counted = change_set_number(manifest), manifest.kind not in KINDS
+    lo, rows = manifest.watermark.lo, []
     for entry in manifest.files:
-        spans.setdefault(entry.entity, []).append((entry, lo))
-        lo += entry.rows.total
-    for entity, some in spans.items():
-        last, last_lo = some[-1]
-        connection.execute(
-            sa.insert(LINEAGE),
+        if entry.entity == CENSUS:
+            continue
+        hi = lo + entry.rows.total - 1
+        rows.append(
             {
                 "node": manifest.stream_id.party,
                 "cs_no": number,
-                "entity": entity,
-                "file_name": ",".join(entry.name for entry, _ in some)[:_FILE_NAMES],
-                "sha256": joint_digest([entry.digest.plain_sha256 for entry, _ in some]),
-                "lo": some[0][1],
-                "hi": last_lo + last.rows.total - 1,
-                **_operations([entry.rows for entry, _ in some]),
+                "entity": entry.entity,
+                "file_name": entry.name,
+                "sha256": f"sha256:{entry.digest.plain_sha256}",
+                "lo": lo if counted else None,
+                "hi": hi if counted else None,
+                "rows_i": entry.rows.inserted,
+                "rows_u": entry.rows.updated,
+                "rows_d": entry.rows.deleted,
                 "extracts": None,
                 "batch_id": manifest.batch_id,
-            },
+            }
         )
-
-
-def _operations(rows: list[RowCounts]) -> dict[str, int]:
-    return {
-        "rows_i": sum(r.inserted for r in rows),
-        "rows_u": sum(r.updated for r in rows),
-        "rows_d": sum(r.deleted for r in rows),
-    }
+        lo = hi + 1
+    if rows:
+        connection.execute(sa.insert(LINEAGE), rows)

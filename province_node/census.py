@@ -29,6 +29,7 @@ from province_node.desk import Desk
 from province_node.epoch import done
 from province_node.sealing import Plan, SealedBatch
 from province_node.stream import Standing, standing
+from province_node.window import window
 
 REPAIR: Final = "repair"
 _ROWS: Final = 200_000
@@ -77,7 +78,10 @@ def _repair(desk: Desk, number: int, buckets: Buckets) -> tuple[SealedBatch, ...
         with desk.store.reading() as reader:
             here = standing(reader, desk.node.party, desk.keyring)
             counted = within(stock(desk, reader, buckets), buckets)
-            for share in shares(counted, desk.node.settings.max_batch_rows):
+            cut = list(shares(counted, desk.node.settings.max_batch_rows))
+            if not window(reader, here, desk.keyring.trust.limits.in_flight).admits(len(cut)):
+                return ()  # the order stands until there is room
+            for share in cut:
                 some = len(pieces) + 1
                 scope = within(counted, share.buckets)
                 files = [census_file(desk, folder / f"{some}-scope.parquet", scope)]

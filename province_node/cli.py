@@ -20,7 +20,7 @@ from hub.cli.output import Progress, emit
 from hub.cli.shell import Shell, shell_of
 from hub.errors import InputError, UsageError
 from hub.settings import Node
-from hub.store.ledger import CHANGE_SET, CONFLICT, OUTBOX, QUARANTINE, RUN
+from hub.store.ledger import CHANGE_SET, CONFLICT, OUTBOX, PEER_STREAM, QUARANTINE, RUN
 from province_node.changeset import counted
 from province_node.deliver import Delivered, deliver
 from province_node.findings import on_day
@@ -28,8 +28,10 @@ from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
 from province_node.rebuild import rebuild as rebuild_state
 from province_node.settle import Options, Round, require_province, run_round
+from province_node.stream import STREAM
 from province_node.supplement_export import write_empty
 from province_node.telling import exit_code, in_transit_by_entity, round_document, tell_exchange, tell_round
+from province_node.window import unsealed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="省级：从数据源同步、定值、封装并送出。")
 
@@ -188,6 +190,8 @@ def status(ctx: typer.Context) -> None:
         last = ask(sa.select(RUN).order_by(RUN.c.run_no.desc()).limit(1)).mappings().first()
         states = ask(sa.select(OUTBOX.c.state, sa.func.count()).group_by(OUTBOX.c.state)).all()
         stored = ask(sa.select(sa.func.max(CHANGE_SET.c.cs_no))).scalar_one() or 0
+        hi = ask(sa.select(PEER_STREAM.c.hi).where(PEER_STREAM.c.stream == STREAM)).scalar() or 0
+        waiting = len(unsealed(reader, node.party, int(hi)))
         opened = {
             t.name: int(ask(sa.select(sa.func.count()).select_from(t).where(t.c.closed_run.is_(None))).scalar_one())
             for t in (QUARANTINE, CONFLICT)
@@ -195,7 +199,7 @@ def status(ctx: typer.Context) -> None:
     document = {
         "node": node.party,
         "last_run": {k: last[k] for k in ("run_no", "run_mode", "today", "state", "ended", "note")} if last else None,
-        "change_sets": {"stored": int(stored), "waiting": max(0, counted(node) - int(stored))},
+        "change_sets": {"stored": int(stored), "waiting": max(0, counted(node) - int(stored)), "unsealed": waiting},
         "batches": {str(s): int(n) for s, n in states},
         "open": opened,
     }
@@ -209,7 +213,7 @@ def _tell_status(console: Console, node: Node, document: dict[str, Any]) -> None
         console.print("还没有运行过。用 hub --node … sync run 开始第一轮。")
         return
     console.print(f"最近一轮：第 {last['run_no']} 轮　{last['run_mode']}　规则日期 {last['today']}　{last['ended']}")
-    console.print(f"变更集：已入库 {sets['stored']} 个，待入库 {sets['waiting']} 个")
+    console.print(f"变更集：已入库 {sets['stored']} 个，待入库 {sets['waiting']} 个，待封装 {sets['unsealed']} 个")
     batches = "　".join(f"{state} {n}" for state, n in document["batches"].items()) or "无"
     console.print(f"批次：{batches}")
     console.print(f"未结：隔离与挂起 {document['open']['quarantine']:,} 行，冲突 {document['open']['conflict']:,} 行")

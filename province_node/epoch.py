@@ -26,13 +26,15 @@ from hub.batch.sequence import PeerStream
 from hub.changes import ChangeFile
 from hub.errors import VerificationError
 from hub.store import Reader, Transaction
-from hub.store.ledger import CHANGE_SET, LINEAGE, NODE_STATE, OUTBOX, PEER_STREAM
+from hub.store.ledger import NODE_STATE, OUTBOX, PEER_STREAM
 from province_node.apart import Piece, seal_apart
 from province_node.changeset import open_settlement
 from province_node.desk import Desk
 from province_node.head import set_state
+from province_node.ledger import name_batches
 from province_node.sealing import SealedBatch, plan_batches
 from province_node.stream import DIRECTION, OPEN, STREAM, Standing, main_stream, standing
+from province_node.window import last_stored, unsealed, window
 
 CENSUS, SNAPSHOT, RESEAL = "census", "snapshot", "reseal"
 _DUE: Final = "epoch.due"
@@ -72,12 +74,12 @@ def done(transaction: Transaction) -> None:
 
 
 def reseal_unsent(desk: Desk) -> tuple[SealedBatch, ...]:
-    """Seals change sets of the ledger that the stream does not cover, which an epoch left behind; () when none."""
+    """Seals change sets of the ledger that the stream does not cover: an epoch left them behind, or the window was
+    full; as many, in their order, as it admits now, () when none."""
     with desk.store.reading() as reader:
         here = standing(reader, desk.node.party, desk.keyring)
-        numbers = _numbers_after(reader, desk.node.party, here.hi)
-    if not numbers:
-        return ()
+        numbers = unsealed(reader, desk.node.party, here.hi)
+        room = window(reader, here, desk.keyring.trust.limits.in_flight)
     pieces: list[Piece] = []
     position, hi = here.position, here.hi
     for number in numbers:
@@ -86,20 +88,17 @@ def reseal_unsent(desk: Desk) -> tuple[SealedBatch, ...]:
         rows = min(desk.node.settings.max_batch_rows, limits.rows_per_batch)
         after = PeerStream(position.stream_id, position.last_seq + len(pieces), position.last_digest)
         plans = plan_batches(after, files, max_rows=rows, max_files=limits.files_per_batch)
+        if not room.admits(len(plans)):
+            break
+        room = room.taken(len(plans))
         pieces += [Piece(plan, number) for plan in plans]
         hi = max([hi, *(f.hi for f in files)])
-    desk.progress("publish", f"新期次重封 {len(pieces)} 个批次")
+    if not pieces:
+        return ()
+    desk.progress("publish", f"补封 {len(pieces)} 个批次")
 
     def lineage(transaction: Transaction, batches: Any) -> None:
-        for batch in batches:
-            m = batch.manifest
-            transaction.connection.execute(
-                sa.update(LINEAGE)
-                .where(
-                    LINEAGE.c.node == desk.node.party, LINEAGE.c.lo >= m.watermark.lo, LINEAGE.c.lo <= m.watermark.hi
-                )
-                .values(batch_id=m.batch_id)
-            )
+        name_batches(transaction, desk.node.party, batches)
 
     return seal_apart(desk, here, pieces, hi=hi, also=lineage)
 
@@ -109,7 +108,7 @@ def _enter(desk: Desk, here: Standing, grant: EpochGrant) -> Entered:
     with desk.store.begin() as transaction:
         rows = _outbox(transaction, old.epoch)
         covered = _covered(rows, grant)
-        whole = _last_hi(transaction, party)
+        whole = last_stored(transaction, party)
         way = SNAPSHOT if grant.base == "snapshot" else RESEAL
         if way == RESEAL and (covered is None or not _sealable(desk, transaction, covered)):
             way = CENSUS
@@ -151,7 +150,7 @@ def _covered(rows: list[Mapping[Any, Any]], grant: EpochGrant) -> int | None:
 def _sealable(desk: Desk, reader: Reader, covered: int) -> bool:
     """Every change set after `covered` is still whole in its folder."""
     try:
-        for number in _numbers_after(reader, desk.node.party, covered):
+        for number in unsealed(reader, desk.node.party, covered):
             _files_after(desk, number, covered)
     except VerificationError:
         return False
@@ -160,17 +159,6 @@ def _sealable(desk: Desk, reader: Reader, covered: int) -> bool:
 
 def _files_after(desk: Desk, number: int, hi: int) -> list[ChangeFile]:
     return [file for file in open_settlement(desk.node, number).changes.files if file.lo > hi]
-
-
-def _numbers_after(reader: Reader, party: str, hi: int) -> list[int]:
-    c = CHANGE_SET.c
-    query = sa.select(c.cs_no).where(c.node == party, c.hi > hi).order_by(c.cs_no)
-    return [int(number) for number in reader.connection.execute(query).scalars()]
-
-
-def _last_hi(reader: Reader, party: str) -> int:
-    query = sa.select(sa.func.max(CHANGE_SET.c.hi)).where(CHANGE_SET.c.node == party)
-    return int(reader.connection.execute(query).scalar_one() or 0)
 
 
 def _outbox(reader: Reader, epoch: int) -> list[Mapping[Any, Any]]:

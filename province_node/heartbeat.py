@@ -11,13 +11,13 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from hub.batch.outbox import BatchState
 from hub.store.ledger import OUTBOX
 from province_node.apart import Piece, seal_apart
 from province_node.census import apart_plan
 from province_node.desk import Desk
 from province_node.sealing import SealedBatch
 from province_node.stream import STREAM, standing
+from province_node.window import window
 
 SILENCE: Final = timedelta(hours=12)
 
@@ -29,10 +29,8 @@ def seal_heartbeat(desk: Desk) -> tuple[SealedBatch, ...]:
         c = OUTBOX.c
         mine = sa.and_(c.stream == STREAM, c.epoch == here.position.stream_id.epoch)
         newest = reader.connection.execute(sa.select(sa.func.max(c.sealed_at)).where(mine)).scalar_one_or_none()
-        final = [str(state) for state in BatchState if state.is_final]
-        open_ = sa.select(sa.func.count()).select_from(OUTBOX).where(mine, c.state.not_in(final))
-        undecided = int(reader.connection.execute(open_).scalar_one())
-    if newest is None or here.position.frozen is not None or undecided >= desk.keyring.trust.limits.in_flight:
+        room = window(reader, here, desk.keyring.trust.limits.in_flight)
+    if newest is None or here.position.frozen is not None or room.undecided >= room.limit:
         return ()
     if desk.at - datetime.fromisoformat(newest) < SILENCE:
         return ()

@@ -9,6 +9,7 @@ with `closed_run`. Natural keys and values are private data and go nowhere but i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +23,10 @@ from typing import Any, Final
 import duckdb
 import sqlalchemy as sa
 
-from hub.batch.manifest import FileEntry
 from hub.batch.outbox import BatchState
-from hub.changes import joint_digest
 from hub.store import Transaction
 from hub.store.lane import BLOCK_ROWS
-from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, OUTBOX, RUN, VALUE_LENGTH
+from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, LINEAGE, NO_FIELD, OUTBOX, RUN, TOMBSTONE, VALUE_LENGTH
 from province_node.changeset import Settlement
 from province_node.sealing import Sealed
 from province_node.supplement_store import mark_taken
@@ -86,32 +85,57 @@ def write_run(transaction: Transaction, settlement: Settlement, node: str, lo: i
 
 
 def write_lineage(transaction: Transaction, settlement: Settlement, node: str, batches: Sequence[Sealed]) -> None:
-    """One row per entity of the change set: its files, their digest, the change-log ids, the extracts of the round.
-
-    Several files of one entity are named together, comma between; the digest then covers their digests.
-    """
+    """One row per file of the change set: its digest, change-log ids, the extracts of the round, and the batch that
+    carries it; None while it waits to be sealed (`window`)."""
     extracts = _json([e["extract_no"] for e in settlement.record["extracts"]])
-    parts: dict[str, list[tuple[Sealed, FileEntry, Path, int, int]]] = {}
-    for batch in batches:
-        for entry, file in zip(batch.manifest.files, batch.files, strict=True):
-            parts.setdefault(entry.entity, []).append((batch, entry, file.path, file.lo, file.hi))
-    for entity, some in parts.items():
-        rows = [entry.rows for _, entry, *_ in some]
-        transaction.connection.execute(
-            sa.insert(LINEAGE),
+    sealed = {
+        file.path: (entry.digest.plain_sha256, batch.manifest.batch_id)
+        for batch in batches
+        for entry, file in zip(batch.manifest.files, batch.files, strict=True)
+    }
+    rows = []
+    for file in settlement.changes.files:
+        digest, batch_id = sealed.get(file.path) or (_sha256(file.path), None)
+        rows.append(
             {
                 "node": node,
                 "cs_no": settlement.changes.number,
-                "entity": entity,
-                "file_name": ",".join(path.name for _, _, path, *_ in some)[:_FILE_NAME],
-                "sha256": joint_digest([entry.digest.plain_sha256 for _, entry, *_ in some]),
-                "lo": some[0][3],
-                "hi": some[-1][4],
-                **_operations(*(sum(getattr(r, n) for r in rows) for n in ("inserted", "updated", "deleted"))),
+                "entity": file.entity,
+                "file_name": file.path.name[:_FILE_NAME],
+                "sha256": f"sha256:{digest}",
+                "lo": file.lo,
+                "hi": file.hi,
+                **_operations(file.counts.inserted, file.counts.updated, file.counts.deleted),
                 "extracts": extracts,
-                "batch_id": some[0][0].manifest.batch_id,
-            },
+                "batch_id": batch_id,
+            }
         )
+    if rows:
+        transaction.connection.execute(sa.insert(LINEAGE), rows)
+
+
+def name_batches(transaction: Transaction, node: str, batches: Sequence[Sealed]) -> None:
+    """Lineage and tombstones of change sets that were sealed now, or sealed again, name the batches that carry them."""
+    for batch in batches:
+        mark, batch_id = batch.manifest.watermark, batch.manifest.batch_id
+        c = LINEAGE.c
+        mine = sa.and_(c.node == node, c.lo >= mark.lo, c.lo <= mark.hi)
+        numbers = transaction.connection.execute(sa.select(c.cs_no, c.entity).where(mine).distinct()).all()
+        transaction.connection.execute(sa.update(LINEAGE).where(mine).values(batch_id=batch_id))
+        for number, entity in numbers:
+            waiting = sa.and_(TOMBSTONE.c.node == node, TOMBSTONE.c.entity == entity)
+            waiting = sa.and_(waiting, TOMBSTONE.c.batch == awaiting_batch(int(number)))
+            transaction.connection.execute(sa.update(TOMBSTONE).where(waiting).values(batch=batch_id))
+
+
+def awaiting_batch(number: int) -> str:
+    """What a tombstone names as its cause while the change set is not sealed."""
+    return f"change set {number}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_outbox(transaction: Transaction, number: int, batches: Sequence[Sealed]) -> None:

@@ -54,17 +54,20 @@ from province_node.sealing import (
 from province_node.snapshot import seal_snapshot
 from province_node.stream import Standing, main_stream, move, standing
 from province_node.supersede import awaits, supersede_void
+from province_node.window import full, last_stored, unsealed, window
 
 _CODE: Final = re.compile(r"\[(E\w+)\]")
 
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing one change set did; counts only. `already`: it was there, and nothing was done."""
+    """What publishing one change set did; counts only. `already`: it was there, and nothing was done; `held_back`: why
+    it is stored and not sealed yet, in words (`window`), "" when it was sealed."""
 
     number: int
     run: int = 0
     already: bool = False
+    held_back: str = ""
     batches: tuple[SealedBatch, ...] = ()
     rows: Counts = field(default_factory=Counts)
     applied: ApplyCounts = field(default_factory=ApplyCounts)
@@ -97,7 +100,8 @@ def up_to_date(node: Node, at: datetime, rng: Random, progress: Progress) -> Ite
             seal_snapshot(desk)
         elif first == CENSUS:
             seal_census(desk)
-        reseal_unsent(desk)
+        if not awaits(desk):
+            reseal_unsent(desk)
         seal_repairs(desk)
         yield desk
 
@@ -123,7 +127,8 @@ def publish_pending(
             )
         if before_round and awaits(desk):
             return ()
-        supersede_void(desk)
+        if supersede_void(desk):
+            reseal_unsent(desk)
         done = tuple(_publish(desk, number) for number in range(known + 1, last + 1))
         seal_heartbeat(desk)
         return done
@@ -148,7 +153,10 @@ def _publish(desk: Desk, number: int) -> Published:
     with desk.store.reading() as reader:
         here = standing(reader, desk.node.party, desk.keyring)
         terms = desk.terms(reader, here, settlement.run)
-    _check_joins(settlement, here)
+        pending = bool(unsealed(reader, desk.node.party, here.hi))
+        covered = max(here.hi, last_stored(reader, desk.node.party))
+        room = window(reader, here, desk.keyring.trust.limits.in_flight)
+    _check_joins(settlement, covered)
     swept = sweep(desk.node.spool, here.position)
     limits = desk.keyring.trust.limits
     plans = plan_batches(
@@ -158,12 +166,32 @@ def _publish(desk: Desk, number: int) -> Published:
         max_files=limits.files_per_batch,
     )
     plans = tuple(replace(plan, registry=int(settlement.record["registry_version"])) for plan in plans)
-    return _seal_and_store(desk, settlement, here, plans, terms, swept)
+    waits = bool(plans) and (pending or not room.admits(len(plans)))
+    held_back = full(room, f"变更集 {number} ").sentence() if waits else ""
+    todo = _Work(here, covered, () if waits else plans, held_back, swept)
+    return _seal_and_store(desk, settlement, todo, terms)
 
 
-def _check_joins(settlement: Settlement, here: Standing) -> None:
-    """Change-log ids leave no gap, neither to the stream nor between files (protocol 3.3)."""
-    expected = here.hi + 1
+@dataclass(frozen=True)
+class _Work:
+    """Where a change set joins. `covered`: last change-log id of the ledger, which is past the stream's while change
+    sets wait to be sealed; `plans`: none when this one waits too."""
+
+    here: Standing
+    covered: int
+    plans: tuple[Plan, ...]
+    held_back: str
+    swept: int
+
+    def hi(self, settlement: Settlement) -> int:
+        """The stream's mark afterwards."""
+        waits = self.held_back or self.covered > self.here.hi
+        return self.here.hi if waits else max(self.here.hi, settlement.changes.hi)
+
+
+def _check_joins(settlement: Settlement, covered: int) -> None:
+    """Change-log ids leave no gap, neither to the ledger nor between files (protocol 3.3)."""
+    expected = covered + 1
     for file in settlement.changes.files:
         if file.lo != expected:
             raise VerificationError(
@@ -175,12 +203,10 @@ def _check_joins(settlement: Settlement, here: Standing) -> None:
         expected = file.hi + 1
 
 
-def _seal_and_store(
-    desk: Desk, settlement: Settlement, here: Standing, plans: Sequence[Plan], terms: Terms, swept: int
-) -> Published:
+def _seal_and_store(desk: Desk, settlement: Settlement, work: _Work, terms: Terms) -> Published:
+    here, plans = work.here, work.plans
     certs = [c.cert for c in seal_certs(main_stream(desk.node.party), desk.keyring.trust, desk.at)]
     party, changes = desk.node.party, settlement.changes
-    hi = max(here.hi, changes.hi)
     with (
         encrypting(plans, desk.node.spool, certs, desk.rng, threads=desk.node.settings.threads) as encrypted,
         desk.store.begin() as transaction,
@@ -190,31 +216,31 @@ def _seal_and_store(
         applied = _apply(desk, transaction, settlement, plans)
         _note_registry(desk, transaction, settlement)
         desk.progress("publish", "问题与冲突台账")
-        ledger.write_run(transaction, settlement, party, here.hi + 1, desk.at)
+        ledger.write_run(transaction, settlement, party, work.covered + 1, desk.at)
         quarantined, findings = ledger.write_issues(transaction, settlement)
         conflicts = ledger.write_conflicts(transaction, settlement)
         ledger.write_key_changes(transaction, settlement)
         _quality(desk, transaction, settlement)
-        entities = {file.entity for file in changes.files}
-        by = f"change set {changes.number}"
+        entities, by = {file.entity for file in changes.files}, f"change set {changes.number}"
         close_returned(transaction, desk.catalog, party, entities, by=by, run=settlement.run)
         desk.progress("publish", "加密与签名")
         batches = sign_batches(here.position, plans, encrypted(), terms)
         ledger.write_lineage(transaction, settlement, party, batches)
         ledger.write_outbox(transaction, changes.number, batches)
-        move(transaction, party, here, after(here.position, batches), hi)
+        move(transaction, party, here, after(here.position, batches), work.hi(settlement))
         desk.progress("publish", "冲突随源更新")
         follow_settlement(desk, transaction, settlement, batches[0].manifest.batch_id if batches else "")
         done = Published(
             changes.number,
             settlement.run,
+            held_back=work.held_back,
             batches=tuple(summary(b, desk.keyring.signer.keyid) for b in batches),
             rows=changes.counts,
             applied=applied,
             quarantined=quarantined,
             findings=findings,
             conflicts=conflicts,
-            orphans_swept=swept,
+            orphans_swept=work.swept,
         )
         _audit(desk, transaction, settlement, here, done)
     return done
@@ -230,12 +256,14 @@ def _quality(desk: Desk, transaction: Transaction, settlement: Settlement) -> No
 def _apply(desk: Desk, transaction: Transaction, settlement: Settlement, plans: Sequence[Plan]) -> ApplyCounts:
     """All files of an entity at once, in the order of the change set; tombstones name the entity's first batch."""
     total = ApplyCounts()
+    waiting = ledger.awaiting_batch(settlement.changes.number)
     batch_of = {file.path: plan.batch_id for plan in plans for file in plan.files}
     for name, some in groupby(settlement.changes.files, key=lambda f: f.entity):
         files = [f.path for f in some]
         entity = desk.catalog.entities[name]
         desk.progress("publish", f"入库 {entity.cn}")
-        total = total + transaction.apply(entity, desk.node.party, files, batch=batch_of[files[0]], at=desk.at)
+        batch = batch_of.get(files[0], waiting)
+        total = total + transaction.apply(entity, desk.node.party, files, batch=batch, at=desk.at)
     return total
 
 
@@ -256,12 +284,13 @@ def _audit(desk: Desk, transaction: Transaction, settlement: Settlement, here: S
     codes = [code for sentence in settlement.record["alarms"] for code in _CODE.findall(sentence)[:1]]
     if codes:
         note(Event.SOURCE_ALARM, f"run {done.run}", {"alarms": len(codes), "codes": ",".join(sorted(set(codes)))})
-    rows = done.rows
+    rows, waits = done.rows, int(bool(done.held_back))
     note(
         Event.CHANGE_SET_APPLIED,
         f"change set {done.number}",
-        {"run": done.run, "I": rows.inserted, "U": rows.updated, "D": rows.deleted, "noop": done.applied.noop},
-    )
+        {"run": done.run, "I": rows.inserted, "U": rows.updated, "D": rows.deleted, "noop": done.applied.noop,
+         "waits": waits},
+    )  # fmt: skip
     for batch in done.batches:
         note(Event.BATCH_SEALED, batch.batch_id, batch.detail)
     note(Event.RUN_FINISHED, f"run {done.run}", {"change_set": done.number, "batches": len(done.batches)})

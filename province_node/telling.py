@@ -41,9 +41,9 @@ MODES = {"full": "全量", "watermark": "增量", "watermark+keys": "增量+键�
 def exit_code(
     done: Round | None, published: Sequence[Published], delivered: Sequence[Delivered], heard: Sequence[Listened]
 ) -> int:
-    """0, or 3: finished, with alarms (a batch without a result for a day among them), rejects or new conflicts
-    (console §7)."""
-    alarms = bool(done and done.alarms) or any(d.alarms for d in delivered)
+    """0, or 3: finished, with alarms (a batch without a result for a day, a full window among them), rejects or new
+    conflicts (console §7)."""
+    alarms = bool(done and done.alarms) or any(d.alarms for d in delivered) or any(p.held_back for p in published)
     opened = any(p.quarantined.opened or p.conflicts.opened for p in published)
     refused = any(r.verdict not in (Verdict.APPLIED, Verdict.RECEIVED) for h in heard for r in h.receipts)
     ignored = any(h.ignored or h.alarms or h.down.alarms for h in heard)
@@ -163,19 +163,11 @@ def tell_exchange(
 ) -> None:
     """Rows stored, batches sealed and sent, receipts."""
     for one in published:
-        rows = one.rows
-        console.print(
-            f"入库　　变更集 {one.number}：新增 {rows.inserted:,}、更新 {rows.updated:,}、删除 {rows.deleted:,}；"
-            f"隔离 +{one.quarantined.opened:,} −{one.quarantined.closed:,}，"
-            f"冲突 +{one.conflicts.opened:,} −{one.conflicts.closed:,}"
-        )
-        for batch in one.batches:
-            console.print(
-                f"封装　　{batch.batch_id}　{batch.rows.rows:,} 行　{batch.parts} 个文件　{batch.bytes:,} 字节　"
-                f"签名 {batch.signer[:19]}…　收件方 {'、'.join(batch.recipients)}"
-            )
+        _tell_published(console, one)
     sent = [b for d in delivered for b in d.batches]
-    console.print(f"送出　　{len(sent)} 个批次　{sum(b.sent for b in sent):,} 字节")
+    waiting = sum(d.waiting for d in delivered)
+    more = f"；{waiting} 个已封装，等前面的批次有结论再送" if waiting else ""
+    console.print(f"送出　　{len(sent)} 个批次　{sum(b.sent for b in sent):,} 字节{more}")
     for late in (a for d in delivered for a in d.alarms):
         console.print(f"! 告警　{late.sentence()}")
     receipts = [r for h in heard for r in h.receipts]
@@ -200,3 +192,19 @@ def tell_exchange(
         console.print(f"! 告警　{waits.sentence}")
     for alarm in (a for h in heard for a in h.alarms):
         console.print(f"! 告警　{alarm.sentence()}")
+
+
+def _tell_published(console: Console, one: Published) -> None:
+    rows = one.rows
+    console.print(
+        f"入库　　变更集 {one.number}：新增 {rows.inserted:,}、更新 {rows.updated:,}、删除 {rows.deleted:,}；"
+        f"隔离 +{one.quarantined.opened:,} −{one.quarantined.closed:,}，"
+        f"冲突 +{one.conflicts.opened:,} −{one.conflicts.closed:,}"
+    )
+    if one.held_back:
+        console.print(f"! 暂缓　{one.held_back}")
+    for batch in one.batches:
+        console.print(
+            f"封装　　{batch.batch_id}　{batch.rows.rows:,} 行　{batch.parts} 个文件　{batch.bytes:,} 字节　"
+            f"签名 {batch.signer[:19]}…　收件方 {'、'.join(batch.recipients)}"
+        )

@@ -53,11 +53,9 @@ class Tracer:
         """Natural keys the record had before, under the same record number (ruling 19), and the batch of each."""
         c, of = KEY_CHANGE.c, LINEAGE.c
         same = sa.and_(of.node == owner, of.cs_no == c.cs_no, of.entity == c.entity)
+        first = sa.select(sa.func.min(of.batch_id)).where(same).scalar_subquery()
         query = (
-            sa.select(c.cs_no, c.old_key, c.new_key, of.batch_id)
-            .outerjoin(LINEAGE, same)
-            .where(c.entity == entity.name, c.pk == pk)
-            .order_by(c.cs_no)
+            sa.select(c.cs_no, c.old_key, c.new_key, first).where(c.entity == entity.name, c.pk == pk).order_by(c.cs_no)
         )
         return [
             {

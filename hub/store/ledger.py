@@ -125,7 +125,7 @@ LINEAGE: Final = sa.Table(
     _node(),
     _key("cs_no", sa.BigInteger),
     _entity(),
-    _text("file_name", 255),
+    _key("file_name", text(255)),
     _text("sha256", 80),
     _number("lo"),
     _number("hi"),

@@ -32,6 +32,7 @@ from hub.store.oracle import Oracle
 from hub.store.postgresql import Postgresql
 from hub.store.reader import Reader, TableDigest, node_literal
 from hub.store.rows import ApplyCounts, change_blocks
+from hub.store.shadow import align_shadows
 from hub.store.sqlite import Sqlite
 from hub.store.stage import WANTED, wanted_table
 from hub.store.tables import Tables, build_tables, plain_columns
@@ -281,6 +282,7 @@ class Store:
                 if MigrationContext.configure(connection).get_current_revision() != _head():
                     self._dialect.before_upgrade(connection, self.tables)
                 command.upgrade(_alembic(connection), "head")
+                align_shadows(connection, self.tables)
                 self._dialect.after_upgrade(connection, self.tables)
 
     def revision(self) -> tuple[str | None, str]:

@@ -134,9 +134,9 @@ class World:
         self.seen |= {path.name: path.read_bytes() for path in self.land.ready.iterdir()}
 
     def _publish(self) -> None:
-        while self.published < self.written:
-            publish(self.land.province, self.published + 1, at=self.at, rng=os.urandom)
-            self.published += 1
+        for number in range(min(self.published + 1, self.written), self.written + 1):
+            publish(self.land.province, number, at=self.at, rng=os.urandom)
+            self.published = number
 
     def wait(self, hours: float) -> None:
         self.at += timedelta(hours=hours)

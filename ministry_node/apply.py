@@ -36,6 +36,7 @@ from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
 from ministry_node.down import note_acks
 from ministry_node.lineage import change_set_number, write_lineage
+from ministry_node.matching import Marks, marks_of, match_batch
 from ministry_node.receipts import Issued
 from ministry_node.returned import Returned
 
@@ -124,7 +125,9 @@ def _effect(
     if manifest.kind in KINDS and files is not None:
         return ruling, kinds.apply(desk, tx, manifest, files)
     found = Returned(manifest.rows.total, manifest.batch_id)
-    counts = _all_rows(desk, tx, manifest, files, found)
+    with marks_of(desk, tx.connection) as marks:
+        counts = _all_rows(desk, tx, manifest, files, found, marks)
+        match_batch(tx, desk, manifest, marks)
     write_lineage(tx.connection, manifest)
     if not found.rows:
         return ruling, counts
@@ -147,18 +150,23 @@ def _locked(connection: sa.Connection, case: Case) -> position.Standing:
 
 
 def _all_rows(
-    desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], Files] | None, found: Returned
+    desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], Files] | None, found: Returned, marks: Marks
 ) -> ReceiptCounts:
     if files is None:
         return ReceiptCounts()
     with closing(files()) as parts:  # a part opened ahead is finished before its plaintext is deleted
-        counts = _rows(desk, tx, manifest, parts, found)
+        counts = _rows(desk, tx, manifest, parts, found, marks)
     returned.clear(tx.connection, desk.catalog, manifest)
     return counts
 
 
 def _rows(
-    desk: Desk, tx: Transaction, manifest: Manifest, files: Iterable[tuple[FileEntry, Path]], found: Returned
+    desk: Desk,
+    tx: Transaction,
+    manifest: Manifest,
+    files: Iterable[tuple[FileEntry, Path]],
+    found: Returned,
+    marks: Marks,
 ) -> ReceiptCounts:
     """Applies the files in the manifest's order, runs of one entity in one merge; bad rows stay out, in `found`."""
     total = ApplyCounts()
@@ -167,7 +175,7 @@ def _rows(
     for name, run in groupby(files, key=lambda pair: pair[0].entity):
         entity = desk.catalog.entities[name]
         try:
-            told = _told(desk, entity, run, found, noted)
+            told = _told(desk, entity, run, found, noted, marks)
             total += tx.apply(entity, party, told, batch=batch, at=desk.at, keys_under=change_set_number(manifest))
         except InputError as failure:
             raise of_rows(failure, batch) from None
@@ -178,7 +186,12 @@ def _rows(
 
 
 def _told(
-    desk: Desk, entity: Entity, run: Iterable[tuple[FileEntry, Path]], found: Returned, noted: list[Any] | None
+    desk: Desk,
+    entity: Entity,
+    run: Iterable[tuple[FileEntry, Path]],
+    found: Returned,
+    noted: list[Any] | None,
+    marks: Marks,
 ) -> Iterator[Any]:
     """The good rows as they are applied; `noted` collects the records whose registry version is to be noted."""
     for entry, path in run:
@@ -186,6 +199,7 @@ def _told(
         for block in returned.good_blocks(desk, entity, entry, path, found):
             if noted is not None:
                 noted.append(standing(block))
+            marks.note(entity.name, block)
             yield block
 
 

@@ -19,6 +19,7 @@ from hub.store import Reader, Transaction
 from hub.verdict import refused
 from ministry_node import census, snapshot
 from ministry_node.desk import Desk
+from ministry_node.matching import match_province
 
 Files = Generator[tuple[FileEntry, Path], None, None]
 
@@ -56,8 +57,11 @@ def apply(desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], F
         if manifest.kind == "census":
             return census.take(desk, tx, manifest, found)
         if manifest.kind == census.REPAIR:
-            return census.repair(desk, tx, manifest, found)
-        if snapshot.is_last(manifest):
-            return snapshot.swap(desk, tx, manifest, snapshot.verify(desk, tx, manifest, found))
-        snapshot.stage(desk, tx, manifest, found)
-        return ReceiptCounts()
+            counts = census.repair(desk, tx, manifest, found)
+        elif snapshot.is_last(manifest):
+            counts = snapshot.swap(desk, tx, manifest, snapshot.verify(desk, tx, manifest, found))
+        else:
+            snapshot.stage(desk, tx, manifest, found)
+            return ReceiptCounts()
+    match_province(tx, desk, manifest.stream_id.party, evidence=manifest.batch_id)
+    return counts

@@ -17,6 +17,7 @@ from sqlalchemy.schema import CreateTable
 
 from hub.changes import PK_LENGTH
 from hub.store.follow_stage import FOLLOW_TABLES
+from hub.store.match_stage import match_tables
 from hub.store.oracle_faults import code_of
 from hub.store.stage import effect_table, rows_table, twice_table, wanted_table
 from hub.store.tables import Tables
@@ -45,7 +46,7 @@ def stage_name(table: str) -> str:
 def standing(tables: Tables) -> list[sa.Table]:
     """Every stage, as it is described for other databases too."""
     rows = [rows_table(t, keyed=False, name=stage_name(t.name)) for t in tables.golden.values()]
-    return [*rows, twice_table(), effect_table(), wanted_table(), *FOLLOW_TABLES]
+    return [*rows, twice_table(), effect_table(), wanted_table(), *FOLLOW_TABLES, *match_tables().values()]
 
 
 def stage_ddl(table: sa.Table, dialect: sa.Dialect) -> str:

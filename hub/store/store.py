@@ -177,10 +177,13 @@ class Transaction(Reader):
             do(f"DELETE FROM {shadow} WHERE {mine}")
             self._dialect.analyse(self.connection, self._dialect.part(golden, node))
 
-    def scratch(self, table: sa.Table) -> None:
-        """A temporary table (`hub.store.follow_stage`) stands empty, this transaction's alone."""
+    def scratch(self, table: sa.Table, batches: Iterable[Any] = ()) -> None:
+        """A temporary table stands with the rows of record batches (columns by name), this transaction's alone."""
         with translated(self._where):
             self._dialect.scratch(self.connection, table)
+            for block in blocks(batches, BLOCK_ROWS):
+                fit = fitted(block, _arrow_schema(table, block.schema.names))
+                self._dialect.insert(self.connection, table, fit)
 
     def discard(self, table: sa.Table) -> None:
         """A temporary table is no longer needed."""

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from hub.catalog import Catalog, Entity, Field
 from hub.changes import PK_LENGTH
+from hub.store import case_tables as _case_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import decision_tables as _decision_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import exchange_tables as _exchange_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import registry_tables as _registry_tables  # noqa: F401 - described in METADATA by being imported

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 
 from hub.batch import strictjson, wire
 from hub.errors import UsageError
+from hub.trust.build import MemberEntry, member_payload
 from hub.trust.chain import CrlSet
 from hub.trust.keys import SUITE_I1, algorithm_of, cert_keyid, cert_spki, is_strong
 from hub.trust.trust_list import VALIDITY, TrustList, parse_trust_list
@@ -33,6 +34,13 @@ def next_version(payload: bytes, *, issued: datetime) -> Payload:
     data["version"] += 1
     data["issued"], data["expires"] = wire.write_utc(issued), wire.write_utc(issued + VALIDITY)
     return data
+
+
+def admit(data: Payload, member: MemberEntry) -> None:
+    """A further party with its keys, valid at once; UsageError E1214 when it is listed already."""
+    if any(entry["party"] == member.party for entry in data["parties"]):
+        raise _cannot("该参与方已在清单中", member.party)
+    data["parties"].append(member_payload(member))
 
 
 def announce_signing(data: Payload, party: str, cert: x509.Certificate, *, at_once: bool = False) -> str:

@@ -82,7 +82,7 @@ def trust_list_payload(draft: TrustDraft, *, version: int, issued: datetime, exp
         "thresholds": dict(draft.thresholds),
         "anchors": [_der(cert) for cert in draft.anchors],
         "crls": [wire.write_base64(crl) for crl in draft.crls],
-        "parties": [_member(member) for member in draft.members],
+        "parties": [member_payload(member) for member in draft.members],
         "revoked": [
             {"keyid": entry.keyid, "compromised_since": wire.write_utc(entry.since), "reason": entry.reason}
             for entry in draft.revoked
@@ -101,7 +101,8 @@ def build_trust_list(
     return build_envelope(PayloadType.TRUST_LIST, payload, signers, where=f"trust-list-{version:06d}"), parsed
 
 
-def _member(member: MemberEntry) -> dict[str, Any]:
+def member_payload(member: MemberEntry) -> dict[str, Any]:
+    """A party as the list says it."""
     return {
         "party": member.party,
         "min_suite": member.min_suite,

@@ -102,6 +102,49 @@ def create_credentials(
     return trust
 
 
+def admit_province(lab: Path, nodes: Sequence[Node], joining: Node, *, at: datetime, rng: Random) -> TrustList:
+    """Keys of a further province, the next trust list with it in it, and the grants that open its streams.
+
+    `nodes`: those of the lab so far, the ministry's last.
+    """
+    offline, ministry = lab / OFFLINE, nodes[-1]
+    authority, party = _authority(offline), joining.party
+    for folder in (joining.keys, joining.trust):
+        folder.mkdir(mode=0o700, parents=True)
+    (joining.keys / "README").write_text(_README, encoding="utf-8")
+    name = f"开发密钥 省级 {party}"
+    _new_signing(authority, joining.keys, keyring.SIGN_KEY, keyring.SIGN_CERT, f"{name} 签名", at)
+    _new_encryption(authority, joining.keys, keyring.ENC_KEY, keyring.ENC_CERT, f"{name} 解密", at)
+    _write_secret(joining.keys / "record.secret", rng(32).hex().encode())
+    for path in (*ministry.trust.glob("trust-list-*.dsse"), ministry.trust / keyring.PINS):
+        (joining.trust / path.name).write_bytes(path.read_bytes())
+    for path in ministry.trust.glob(f"{EVERYONE}-*.grant.dsse"):
+        (joining.trust / path.name).write_bytes(path.read_bytes())
+    trust = _next_list(offline, ministry, _member_of(joining), at)
+    for node in (*nodes, joining):
+        (node.trust / trust_list_name(trust[0].version)).write_bytes(trust[1])
+    for stream_id in first_streams(party):
+        if stream_id.party != EVERYONE:
+            issue_grant(lab, (joining, ministry), EpochGrant(stream_id, "首次开通", "continue", None, at))
+    return trust[0]
+
+
+def _member_of(node: Node) -> MemberEntry:
+    signing = _pair(node.keys, keyring.SIGN_KEY, keyring.SIGN_CERT)
+    opening = _pair(node.keys, keyring.ENC_KEY, keyring.ENC_CERT)
+    return MemberEntry(node.party, (SignEntry(signing.cert, _province_roles(node.party)),), (opening.cert,))
+
+
+def _next_list(offline: Path, ministry: Node, member: MemberEntry, at: datetime) -> tuple[TrustList, bytes]:
+    name = max(path.name for path in ministry.trust.glob("trust-list-*.dsse"))
+    last = parse_envelope((ministry.trust / name).read_bytes(), PayloadType.TRUST_LIST, where=name).payload
+    data = amend.next_version(last, issued=at)
+    amend.admit(data, member)
+    payload, trust = amend.finish(data)
+    signers = [_root(offline, root).signer for root in ROOTS[:2]]
+    return trust, build_envelope(PayloadType.TRUST_LIST, payload, signers, where=trust_list_name(trust.version))
+
+
 def first_streams(party: str) -> tuple[StreamId, ...]:
     """The streams a lab opens: the province's own up stream, its down streams, and the public one (protocol 2.7)."""
     down = (stream_of(CODES, EVERYONE), stream_of(ERRORS, party), stream_of(CASE, party))

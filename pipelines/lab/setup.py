@@ -33,7 +33,8 @@ from hub.store import open_store
 from hub.transport import open_server
 from hub.trust.trust_list import TrustList
 from hub.trust_events import note_accepted
-from pipelines.lab.credentials import OFFLINE, Random, create_credentials, first_streams
+from ministry_node.matching_keys import keep, make_key
+from pipelines.lab.credentials import OFFLINE, Random, admit_province, create_credentials, first_streams
 
 PROVINCE: Final = "province"
 THERE: Final = "ministry"
@@ -92,7 +93,7 @@ def init_lab(
         public = _login_key(made[0]) if _is_sftp(transport) and ssh_key is None else None
         publish_trust(place, made[0], trust)
         for one in made:
-            _prepare_store(one, catalog, trust, at)
+            _prepare_store(one, catalog, trust, at, rng)
     return Lab(folder.resolve(), *made, place, trust.version, public)
 
 
@@ -110,9 +111,50 @@ def _all_or_nothing(folder: Path) -> Iterator[None]:
         raise
 
 
-def open_lab(folder: Path) -> Lab:
-    """The lab in a folder. `NotInitialisedError` without its nodes, what `open_keyring` raises is left to the steps."""
-    province, ministry = open_node(folder / PROVINCE), open_node(folder / THERE)
+def join_lab(folder: Path, *, sources: Path, province: str, at: datetime, rng: Random) -> Lab:
+    """A further province in a lab, as a node in `DIR/province-<code>`; the lab as that province sees it.
+
+    Raises as `init_lab`; `UsageError` E1042 when the province is there already.
+    """
+    lab, catalog = open_lab(folder), load_catalog()
+    name, there = _province_name(catalog, province), folder / f"{PROVINCE}-{province}"
+    if there.exists() or lab.province.party == province:
+        raise UsageError("E1042", "该省已在实验环境中", where=there.name, step="换一个省级代码")
+    _check_sources(sources)
+    try:
+        there.mkdir(mode=0o700)
+        node: Values = {
+            "role": "province",
+            "party": province,
+            "name": f"{name}节点",
+            "sources": _as_given(sources, there),
+            "transport": f"folder:{_inside(lab.exchange_root, lab.folder, there)}",
+        }
+        _configure((there, node), None)
+        made, nodes = open_node(there), (*provinces_of(folder), lab.ministry)
+        trust = admit_province(folder, nodes, made, at=at, rng=rng)
+        for one in (*nodes[:-1], made):
+            publish_trust(lab.exchange_root, one, trust)
+        _prepare_store(made, catalog, trust, at, rng)
+    except BaseException:
+        shutil.rmtree(there, ignore_errors=True)
+        raise
+    return open_lab(folder, province)
+
+
+def provinces_of(folder: Path) -> tuple[Node, ...]:
+    """The provinces' nodes of a lab, the first one first."""
+    return tuple(open_node(path) for path in (folder / PROVINCE, *sorted(folder.glob(f"{PROVINCE}-*"))))
+
+
+def open_lab(folder: Path, party: str | None = None) -> Lab:
+    """The lab in a folder, as its first province or the one of `party` sees it. `NotInitialisedError` without its
+    nodes, what `open_keyring` raises is left to the steps."""
+    joined = folder / f"{PROVINCE}-{party}"
+    province, ministry = (
+        open_node(joined if party and joined.exists() else folder / PROVINCE),
+        open_node(folder / THERE),
+    )
     root = Path(ministry.transport_url.removeprefix("folder:"))
     version = len(list(province.trust.glob("trust-list-*.dsse")))
     return Lab(folder.resolve(), province, ministry, root, version)
@@ -179,9 +221,10 @@ def publish_trust(place: Path, province: Node, trust: TrustList) -> None:
             server.publish(province.party, grant, body, replace=True)
 
 
-def _prepare_store(node: Node, catalog: Catalog, trust: TrustList, at: datetime) -> None:
-    """Tables, and the first audit records. Opening the keyring proves that what was written can be read."""
+def _prepare_store(node: Node, catalog: Catalog, trust: TrustList, at: datetime, rng: Random) -> None:
+    """Tables, the ministry's key for matching, the first audit records. Opening the keyring proves what was written."""
     keys = open_keyring(node, at=at)
+    check = make_key(node, 1, rng) if node.party == MINISTRY else ""
     store = open_store(node.database_url, catalog)
     try:
         store.upgrade()
@@ -195,6 +238,8 @@ def _prepare_store(node: Node, catalog: Catalog, trust: TrustList, at: datetime)
                 (Event.KEY_CREATED, keys.signer.keyid),
             ):
                 append(transaction.connection, event, ts=at, node=node.party, actor=ACTOR, object=subject)
+            if check:
+                keep(transaction.connection, 1, {1: check})
             note_accepted(transaction.connection, trust, node=node.party, actor=ACTOR, at=at)
             last = Event.NODE_INITIALISED
             append(transaction.connection, last, ts=at, node=node.party, actor=ACTOR, object=node.party)

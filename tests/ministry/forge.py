@@ -65,12 +65,14 @@ class Forged:
 
 
 class Province:
-    """Province 13 of a lab, with its keys and no scruples."""
+    """A province of a lab, with its keys and no scruples."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.keys = keyring(lab.province)
-        self._made = 0
+        self.party = lab.province.party
+        self.stream = StreamId(self.party, "up", "main", 1)
+        self._made = len(list(lab.folder.glob("forged-*")))
 
     @property
     def ministry(self) -> Node:
@@ -78,11 +80,11 @@ class Province:
 
     @property
     def ready(self) -> Path:
-        return self.lab.exchange_root / "p13" / "in" / "ready"
+        return self.lab.exchange_root / f"p{self.party}" / "in" / "ready"
 
     @property
     def out(self) -> dict[str, bytes]:
-        folder = self.lab.exchange_root / "p13" / "out"
+        folder = self.lab.exchange_root / f"p{self.party}" / "out"
         return {p.name: p.read_bytes() for p in folder.iterdir() if ".receipt" in p.name}
 
     def intake(self, at: datetime = AT) -> IntakeResult:
@@ -94,7 +96,8 @@ class Province:
         return decision
 
     def position(self) -> dict[str, Any]:
-        (row,) = (r for r in rows(self.ministry, "peer_stream") if r["stream"] == "main")
+        found = rows(self.ministry, "peer_stream")
+        (row,) = (r for r in found if (r["stream"], r["party"]) == ("main", self.party))
         return dict(row)
 
     def changes(self, entity: str, count: int, op: str = "U", *, ver: int = 2) -> pa.Table:
@@ -118,7 +121,7 @@ class Province:
             content = content.replace_schema_metadata({b"exch.nonce": os.urandom(32).hex().encode()})
             pq.write_table(content, plain, compression="zstd")
         name = part_name(batch, n)
-        certs = options.get("certs") or [c.cert for c in seal_certs(STREAM, self.keys.trust, AT)]
+        certs = options.get("certs") or [c.cert for c in seal_certs(self.stream, self.keys.trust, AT)]
         digest = encrypt_file(plain, folder / name, certs, os.urandom)
         counts = options.get("counts") or _counted(content)
         return FileEntry(n, name, options.get("entity", "xx"), digest, counts, 1), (folder / name).read_bytes()
@@ -130,13 +133,13 @@ class Province:
         seq: int | None = None,
         prev: str | None = None,
         lo: int | None = None,
-        stream_id: StreamId = STREAM,
+        stream_id: StreamId | None = None,
         part: dict[str, Any] | None = None,
         signer: Signer | None = None,
         **changes: Any,
     ) -> Forged:
         """The next batch after the ministry's position unless told otherwise; by default one updated school."""
-        here = self.position()
+        here, stream_id = self.position(), stream_id or self.stream
         seq = here["last_seq"] + 1 if seq is None else seq
         lo = here["hi"] + 1 if lo is None else lo
         contents = contents or [("xx", self.changes("xx", 1))]
@@ -156,9 +159,9 @@ class Province:
             codeset=codeset_ref(CATALOG),
             watermark=Watermark(lo, lo + sum(e.rows.total for e in entries) - 1),
             files=entries,
-            recipients=tuple(Recipient(c.party, c.keyid) for c in seal_certs(STREAM, self.keys.trust, AT)),
-            producer=Producer("p13-hub", "hub/0.1", "sha256:" + "3" * 64, "run-1"),
-            trust_version=1,
+            recipients=tuple(Recipient(c.party, c.keyid) for c in seal_certs(self.stream, self.keys.trust, AT)),
+            producer=Producer(f"p{self.party}-hub", "hub/0.1", "sha256:" + "3" * 64, "run-1"),
+            trust_version=self.keys.trust.version,
         )
         return self.sign(replace(manifest, **changes), {e.name: body for e, body in made}, signer=signer)
 
@@ -189,7 +192,7 @@ class Province:
         """What no refusal may move: golden rows and their digests, the stream's position, the inbox."""
         store = store_of(self.ministry)
         try:
-            golden = {e.name: store.digest(e, "13") for e in CATALOG.entities.values()}
+            golden = {e.name: store.digest(e, self.party) for e in CATALOG.entities.values()}
         finally:
             store.close()
         return {
@@ -208,7 +211,7 @@ class Province:
         return [(r["seq"], r["receipt_no"], r["type"]) for r in rows(self.ministry, "receipt", "seq, receipt_no")]
 
     def evidence(self) -> dict[str, bytes]:
-        root = self.ministry.store / "13"
+        root = self.ministry.store / self.party
         return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
     def plaintext_left(self) -> list[str]:

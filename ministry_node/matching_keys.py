@@ -16,7 +16,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from hub.errors import HubError, KeyMaterialError
+from hub.errors import KeyMaterialError
 from hub.settings import Node
 from hub.store.ledger import NODE_STATE
 from hub.transport.durable import write_durably
@@ -79,16 +79,6 @@ def forget(node: Node, number: int) -> None:
 def key_name(number: int) -> str:
     """`bi-000001.key`"""
     return f"bi-{number:06d}.key"
-
-
-def not_set_up() -> HubError:
-    """E3802, with what to do."""
-    return HubError(
-        "E3802",
-        "部级尚未建立跨省比对密钥，未做跨省核查",
-        where="keys/matching",
-        step="运行 hub case key new 建立密钥并完成首次全量比对",
-    )
 
 
 def _read(node: Node, number: int, check: str) -> bytes:

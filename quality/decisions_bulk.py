@@ -106,7 +106,8 @@ def preview(reader: Reader, acting: Acting, order: Order) -> Preview:
     cause = _skipped(order, acting)
     scope = within(reader, acting.node, acting.by.scopes(order.verb))
     keys = (cause.label("cause"), DECISION.c.entity, DECISION.c.field)
-    query = sa.select(*keys, sa.func.count()).where(*conditions(order.chosen), scope).group_by(*keys)
+    able_or_not = sa.select(*keys).where(*conditions(order.chosen), scope).subquery()  # Oracle groups by no bind
+    query = sa.select(*able_or_not.c, sa.func.count()).group_by(*able_or_not.c)
     fields: dict[tuple[str, str], int] = {}
     skipped: dict[str, int] = {}
     for why, entity, field, n in reader.connection.execute(query).all():

@@ -99,8 +99,8 @@ def owners(catalog: Catalog) -> dict[tuple[str, str], str]:
 def _found(tx: Transaction, run: dict[str, Any], stamp: int, ts: str) -> int:
     """Losing values of this round join their conflict or found one, numbered by its first losing value."""
     link = sa.text(
-        "UPDATE conflict SET decision_no = d.decision_no FROM decision d WHERE d.subject = conflict.subject "
-        "AND conflict.run_no = :run AND conflict.decision_no IS NULL"
+        "UPDATE conflict SET decision_no = (SELECT d.decision_no FROM decision d WHERE d.subject = conflict.subject) "
+        "WHERE run_no = :run AND decision_no IS NULL AND subject IN (SELECT d.subject FROM decision d)"
     )
     tx.connection.execute(link, run)
     made = tx.connection.execute(

@@ -129,7 +129,7 @@ def _key(catalog: Catalog, sort: Sort) -> Any:
             (
                 sa.or_(
                     DECISION.c.rule.in_(ranked[GRAVE[0]]),
-                    sa.and_(DECISION.c.clash.is_not(None), DECISION.c.clash != ""),
+                    sa.func.length(DECISION.c.clash) > 0,  # nothing differs from '' on Oracle
                 ),
                 0,
             ),

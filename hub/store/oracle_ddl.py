@@ -21,7 +21,7 @@ from hub.store.tables import Tables
 _DONE = (955, 1408, 1430, 2260, 2261, 2264)
 # No such table, no such index, no such column.
 _GONE = (942, 1418, 904)
-_COLUMNS = "SELECT c.table_name, c.column_name FROM user_tab_columns c"
+_COLUMNS = "SELECT c.table_name, c.column_name FROM user_tab_columns c ORDER BY c.table_name, c.column_id"
 
 
 class RestartableOracle(OracleImpl):
@@ -33,7 +33,8 @@ class RestartableOracle(OracleImpl):
         try:
             return super()._exec(construct, *args, **options)
         except sa.exc.DatabaseError as error:
-            if not isinstance(construct, DDLElement) or error.orig is None:
+            made = isinstance(construct, DDLElement) or str(construct).startswith("CREATE TABLE ")
+            if not made or error.orig is None:
                 raise
             dropping = type(construct).__name__.startswith("Drop")
             if code_of(error.orig) not in (_GONE if dropping else _DONE):
@@ -41,13 +42,19 @@ class RestartableOracle(OracleImpl):
             return None
 
 
+def stored_columns(connection: sa.Connection) -> dict[str, list[str]]:
+    """Columns of every table of the schema in their order, lower case."""
+    have: dict[str, list[str]] = {}
+    for table, column in connection.exec_driver_sql(_COLUMNS):
+        have.setdefault(str(table).lower(), []).append(str(column).lower())
+    return have
+
+
 def compare(connection: sa.Connection, tables: Tables) -> None:
     """`UsageError` E3117 when a table of the schema is not the one described."""
-    have: dict[str, set[str]] = {}
-    for table, column in connection.exec_driver_sql(_COLUMNS):
-        have.setdefault(str(table).lower(), set()).add(str(column).lower())
+    have = stored_columns(connection)
     for table in tables.metadata.tables.values():
-        if missing := {c.name for c in table.columns} - have.get(table.name, set()):
+        if missing := {c.name for c in table.columns} - set(have.get(table.name, ())):
             raise UsageError(
                 "E3117",
                 "库中已有同名的表，但不是本系统的表" if table.name in have else "升级后缺少表",

@@ -32,8 +32,6 @@ def catalog() -> Catalog:
 def store(request: pytest.FixtureRequest, tmp_path: Path, catalog: Catalog) -> Iterator[Store]:
     with ExitStack() as stack:
         if request.param == "oracle":
-            if request.module.__name__.endswith("test_bulk"):
-                pytest.skip("bulk decisions make their temporary table in the transaction, which commits on Oracle")
             url = stack.enter_context(oracle_schema())
         elif request.param == "sqlite":
             url = f"sqlite:///{tmp_path / 'node.db'}"

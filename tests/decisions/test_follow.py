@@ -47,6 +47,7 @@ def test_the_round_and_the_values_agree_on_every_situation(store: Store, catalog
     cases = [c for c in itertools.product(SITUATIONS, ROWS, (True, False), (0, 1), GOLDEN) if c[2] or c[1] != "none"]
     expected = {}
     with store.begin() as tx:
+        tx._dialect.make_part(tx.connection, tx.golden("xs"), NODE)
         for number, ((_, held), rows, moved, waited, golden) in enumerate(cases, start=1):
             row = _plant(tx, number, held, rows, moved, waited, golden)
             pull = _pull(row, rows, moved, waited, golden)

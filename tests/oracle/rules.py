@@ -35,15 +35,15 @@ _RULES: tuple[tuple[str, tuple[int, ...], str], ...] = (
 # What is followed by a bracket and is no function.
 _WORDS = (
     "add all and any as between by case check columns constraint delete distinct else exists from group having in "
-    "index insert into is join key like merge minus modify not on or order over partition primary references select set "
-    "some table then union unique update using values when where with "
-    "char nchar number varchar varchar2 raw timestamp decimal numeric float integer "
+    "index insert into is join key like merge minus modify not on or order over partition primary references "
+    "select set some table then union unique update using values when where with char nchar number varchar "
+    "varchar2 raw timestamp decimal numeric float integer "
 )
 _FUNCTIONS = (
-    "abs avg cast ceil chr coalesce count decode dense_rank extract first_value floor greatest instr lag last_value "
-    "lead least length listagg lower lpad ltrim max min mod months_between nullif nvl nvl2 rank regexp_like replace round "
-    "row_number rpad rtrim sign stddev substr sum sys_context to_char to_clob to_date to_number to_timestamp translate "
-    "trim trunc upper "
+    "abs avg cast ceil chr coalesce count decode dense_rank extract first_value floor greatest instr lag "
+    "last_value lead least length listagg lower lpad ltrim max min mod months_between nullif nvl nvl2 rank "
+    "regexp_like replace round row_number rpad rtrim sign stddev substr sum sys_context to_char to_clob to_date "
+    "to_number to_timestamp translate trim trunc upper "
 )
 _KNOWN = frozenset((_WORDS + _FUNCTIONS).split())
 _CALL = re.compile(r"(?<![\w$.:])([a-z_]\w*)\s*\(", re.I)

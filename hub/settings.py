@@ -124,6 +124,11 @@ class Node:
         return self.folder / "changes"
 
     @property
+    def archive(self) -> Path:
+        """Versions that ended, moved out of the database: Parquet by year (`hub.archive`)."""
+        return self.folder / "archive"
+
+    @property
     def spool(self) -> Path:
         """Sealed ciphertext until applied (protocol 5.6)."""
         return self.folder / "spool"

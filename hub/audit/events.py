@@ -83,6 +83,9 @@ class Event(Enum):
     PLAINTEXT_DECIDED = "明文导出审批"
     PLAINTEXT_EXPORTED = "明文导出"
     PLAINTEXT_VIEWED = "明文查看"
+    VERSIONS_ARCHIVED = "历史版本归档"
+    VERSIONS_RESTORED = "归档恢复入库"
+    ARCHIVE_ADOPTED = "归档索引重新登记"
 
 
 class Result(Enum):

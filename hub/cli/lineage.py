@@ -9,22 +9,20 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 from rich.console import Console
 
 from hub.audit import Event
 from hub.catalog import Catalog, Entity
 from hub.cli.evidence import Kept, kept_batches, verify_batch
+from hub.cli.naming import by_key, checked_number, owner_of
 from hub.cli.output import emit, table
-from hub.cli.records import entity_of, scope
+from hub.cli.records import entity_of
 from hub.cli.release import Release, release_of
 from hub.cli.shell import Shell, shell_of
 from hub.cli.trace import Row, Tracer, said_by
 from hub.errors import HubError, UsageError
 from hub.keyring import Keyring, open_keyring
-from hub.masking import KEY_JOIN
-from hub.recordnumber import record_number
 from hub.registry.rows import version_of
 from hub.settings import Node
 from hub.store import Reader, Store
@@ -60,8 +58,8 @@ def show(
     given = sys.stdin.readline().strip() if key else ""
     store = shell.open_store(node)
     with store.reading() as reader:
-        pk = _by_key(store, reader, node, chosen, given) if key else _checked(str(record))
-        owner = _owner(store, reader, node, chosen, pk, province)
+        pk = by_key(store, reader, node, chosen, given) if key else checked_number(str(record))
+        owner = owner_of(store, reader, node, chosen, pk, province)
     if plain:
         release.record(store, Event.PLAINTEXT_VIEWED, shell, node, target=f"{chosen.name} {pk}", rows=1)
     document = story(shell, node, store, chosen, owner, pk, release)
@@ -157,46 +155,6 @@ def _field_name(entity: Entity, field: str | None) -> str | None:
             "E1031", f"{entity.cn}没有字段 {field[:30]}", step=f"用 hub schema show {entity.name} 查看字段"
         )
     return field.upper()
-
-
-def _checked(pk: str) -> str:
-    """A record number; anything else may be an identifier and is not repeated."""
-    if len(pk) != 20 or any(c not in "0123456789abcdef" for c in pk):
-        raise UsageError("E1032", "记录号应为 20 位小写十六进制", step="自然键请用 --key 从标准输入给出")
-    return pk
-
-
-def _by_key(store: Store, reader: Reader, node: Node, entity: Entity, given: str) -> str:
-    """Record number of a natural key: by the node's secret, else by looking for it (a key may have changed)."""
-    parts = given.split(KEY_JOIN)
-    if len(parts) != len(entity.key) or not all(parts):
-        raise UsageError("E1033", "标准输入中的自然键段数不对", step=f"按 {'|'.join(entity.key)} 给出一行")
-    if node.settings.role == "province":
-        pk = record_number(node.secret(), entity.name, parts)
-        if reader.read_one(entity, node.party, pk) is not None:
-            return pk
-    stored = store.tables.golden[entity.name]
-    query = sa.select(stored.c.pk).where(*(stored.c[k.lower()] == p for k, p in zip(entity.key, parts, strict=True)))
-    found = reader.connection.execute(query).scalars().first()
-    if found is None:
-        raise _unknown()
-    return str(found)
-
-
-def _owner(store: Store, reader: Reader, node: Node, entity: Entity, pk: str, province: str | None) -> str:
-    """Province of a record; UsageError E1027 when it is nowhere."""
-    one = scope(node, province)
-    if one is not None:
-        return one
-    for stored in (store.tables.golden[entity.name], store.tables["tombstone"]):
-        found = reader.connection.execute(sa.select(stored.c.node).where(stored.c.pk == pk)).scalars().first()
-        if found is not None:
-            return str(found)
-    raise _unknown()
-
-
-def _unknown() -> UsageError:
-    return UsageError("E1027", "本节点没有这条记录", step="核对实体与记录号；被隔离的数据见 hub quarantine export")
 
 
 def _of_field(document: dict[str, Any], catalog: Catalog, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -22,9 +22,12 @@ from hub.catalog import Entity
 from hub.changes import PK_LENGTH, payload_schema
 from hub.store.dialect import Dialect
 from hub.store.faults import translated
+from hub.store.history_tables import ENDED, HELD_FROM, HELD_TO
 from hub.store.lane import BLOCK_ROWS, from_csv
 from hub.store.stage import WANTED, wanted_table
 from hub.store.tables import HEAD, Tables, plain_columns
+
+_HELD: Final = (HELD_FROM, HELD_TO, ENDED)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ def row_schema(entity: Entity, columns: Sequence[str] | None = None) -> Any:
     head = [(name, pa.int64() if name == "row_ver" else pa.string()) for name in HEAD]
     full = pa.schema([*head, *((f.name, f.type) for f in payload_schema(entity))])
     return full if columns is None else pa.schema([full.field(c) for c in columns])
+
+
+def version_schema(entity: Entity) -> Any:
+    """Arrow schema of versions: `row_schema`, then since when and until when they were held and why they ended."""
+    return pa.schema([*((f.name, f.type) for f in row_schema(entity)), *((n, pa.string()) for n in _HELD)])
 
 
 def node_literal(node: str) -> str:
@@ -97,6 +105,26 @@ class Reader:
                 yield from_csv(block, schema)
             if pks is not None:
                 self._dialect.discard(self.connection, wanted_table())
+
+    def versions(
+        self, entity: Entity, which: str, *, golden: bool = False, order: Sequence[str] = ("pk",)
+    ) -> Iterator[Any]:
+        """Record batches of `version_schema`: versions that ended, or the golden ones, that a condition over `t` names.
+
+        `which` is ours: whatever of it came from outside was checked to be letters and digits.
+        """
+        table = (self._tables.golden if golden else self._tables.history)[entity.name]
+        schema = version_schema(entity)
+        have = pa.schema([f for f in schema if f.name.lower() in table.c])
+        terms = ",".join(self._dialect.ascending(f"t.{name}") for name in order)
+        tail = f"FROM {table.name} t WHERE {which} ORDER BY {terms}"
+        with translated(self._where):
+            for block in self._dialect.csv(self.connection, [table.c[n.lower()] for n in have.names], tail, BLOCK_ROWS):
+                rows = from_csv(block, have)
+                if golden:
+                    none = pa.nulls(rows.num_rows, pa.string())
+                    rows = pa.record_batch([*rows.columns, none, none], schema=schema)
+                yield rows
 
     def buried(self, entity: Entity, node: str, *, block_rows: int = BLOCK_ROWS) -> Iterator[Any]:
         """Record batches (pk, row_ver) of an entity's tombstones, ordered by record number."""

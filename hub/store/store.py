@@ -30,7 +30,7 @@ from hub.store.lane import BLOCK_ROWS, blocks, fitted
 from hub.store.merge import Merge
 from hub.store.oracle import Oracle
 from hub.store.postgresql import Postgresql
-from hub.store.reader import Reader, TableDigest, node_literal
+from hub.store.reader import Reader, TableDigest, node_literal, version_schema
 from hub.store.rows import ApplyCounts, change_blocks
 from hub.store.shadow import align_shadows
 from hub.store.sqlite import Sqlite
@@ -107,6 +107,15 @@ class Transaction(Reader):
                 self._dialect.insert(self.connection, target, fit)
                 rows += fit.num_rows
         return rows
+
+    def put_back(self, entity: Entity, batches: Iterable[Any]) -> None:
+        """Versions (`hub.store.reader.version_schema`) that the archive gives back."""
+        table = self._tables.history[entity.name]
+        schema = pa.schema([(f.name.lower(), f.type) for f in version_schema(entity)])
+        with translated(self._where):
+            for block in batches:
+                rows = pa.record_batch(block.columns, schema=schema)
+                self._dialect.insert(self.connection, table, rows)
 
     def forget(self, entity: Entity, node: str, pks: Iterable[str], *, at: datetime) -> int:
         """Removes rows and tombstones of these record numbers, which stay in the history; returns the rows removed.

@@ -17,9 +17,10 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
+import sqlalchemy as sa
 
 from hub.archive.files import Verifier
-from hub.archive.index import Entry, read_index, standing
+from hub.archive.index import read_index, standing
 from hub.catalog import Entity
 from hub.errors import UsageError
 from hub.store import Reader
@@ -39,22 +40,22 @@ _SCHOOL: Final = re.compile(r"[0-9A-Z]{1,10}")
 
 @dataclass(frozen=True)
 class Question:
-    """One record or one school's records of an entity. `node`: one province's, or None for all.
+    """Some records by number, or one school's records, of an entity. `node`: one province's, or None for all.
 
     `at`: a moment as `hub.store.history_tables.moment` writes it, None for every version. `limit`: rows handed out.
     """
 
     entity: Entity
     node: str | None = None
-    pk: str | None = None
+    pks: tuple[str, ...] = ()
     school: str | None = None
     at: str | None = None
     limit: int = 1_000
 
     def __post_init__(self) -> None:
-        if (self.pk is None) == (self.school is None):
-            raise RuntimeError("a question is about one record or one school")
-        if self.pk is not None and not _RECORD.fullmatch(self.pk):
+        if bool(self.pks) == (self.school is not None):
+            raise RuntimeError("a question is about records or about one school")
+        if not all(_RECORD.fullmatch(pk) for pk in self.pks):
             raise RuntimeError("a record number is 20 hexadecimal digits")
         if self.school is not None and not _SCHOOL.fullmatch(self.school):
             raise RuntimeError("a school code is letters and digits")
@@ -102,39 +103,72 @@ def ask(reader: Reader, folder: Path, question: Question, *, memory: Path | None
     Raises `VerificationError` E3541, E3542, E3543 of archive files and index.
     """
     entity, which = question.entity, _which(question)
-    paths = Verifier(folder, memory).paths(_files(standing(read_index(reader.connection)), question))
+    paths = _paths(reader, folder, memory, entity, question.node, question.at)
     con = duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": 2})
     try:
         con.register("live", _table(entity, reader.versions(entity, which, golden=True)))
         con.register("ended", _table(entity, reader.versions(entity, which)))
         sources = [_select(question, "live", LIVE), _select(question, "ended", WAITING)]
         if paths:
-            listed = ",".join("'" + str(p).replace("'", "''") + "'" for p in paths)
-            con.execute(f"CREATE VIEW kept AS SELECT * FROM read_parquet([{listed}], union_by_name = true)")
-            have = {str(row[0]) for row in con.execute("DESCRIBE kept").fetchall()}
-            sources.append(_select(question, "kept", ARCHIVED, have))
+            sources.append(_select(question, "kept", ARCHIVED, _view(con, paths)))
         found = con.sql(f"SELECT * FROM ({' UNION ALL '.join(sources)}) {_once(question)}").to_arrow_table()
     finally:
         con.close()
     return Answer(found.slice(0, question.limit), found.num_rows, len(paths))
 
 
-def _files(entries: Iterable[Entry], question: Question) -> tuple[Entry, ...]:
-    return tuple(
+def numbers_of(
+    reader: Reader, folder: Path, entity: Entity, node: str | None, key: tuple[str, ...], *, memory: Path | None
+) -> tuple[str, ...]:
+    """Record numbers that ever had a natural key, in any place; the key is private and stands in no statement."""
+    found: set[str] = set()
+    for table in (reader.golden(entity.name), reader.ended(entity.name)):
+        terms = [table.c[k.lower()] == part for k, part in zip(entity.key, key, strict=True)]
+        terms += [] if node is None else [table.c.node == node]
+        found |= set(reader.connection.execute(sa.select(table.c.pk).where(*terms)).scalars())
+    paths = _paths(reader, folder, memory, entity, node, None)
+    if paths:
+        con = duckdb.connect(config={"memory_limit": "512MB", "threads": 2})
+        try:
+            _view(con, paths)
+            same = " AND ".join(f'CAST("{k}" AS VARCHAR) = ?' for k in entity.key)
+            found |= {
+                str(r[0]) for r in con.execute(f"SELECT DISTINCT pk FROM kept WHERE {same}", list(key)).fetchall()
+            }
+        finally:
+            con.close()
+    return tuple(sorted(found))
+
+
+def _paths(
+    reader: Reader, folder: Path, memory: Path | None, entity: Entity, node: str | None, at: str | None
+) -> list[Path]:
+    """Files that hold a version of the entity which ended after the moment."""
+    entries = [
         e
-        for e in entries
-        if e.entity == question.entity.name
-        and question.node in (None, e.node)
-        and (question.at is None or e.last_to > question.at)
-    )
+        for e in standing(read_index(reader.connection))
+        if e.entity == entity.name and node in (None, e.node) and (at is None or e.last_to > at)
+    ]
+    return Verifier(folder, memory).paths(entries)
+
+
+def _view(con: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> set[str]:
+    """The files as the view `kept`; its columns."""
+    listed = ",".join("'" + str(p).replace("'", "''") + "'" for p in paths)
+    con.execute(f"CREATE VIEW kept AS SELECT * FROM read_parquet([{listed}], union_by_name = true)")
+    return {str(row[0]) for row in con.execute("DESCRIBE kept").fetchall()}
 
 
 def _which(question: Question) -> str:
     """The question as a condition of the database's tables."""
     whose = "" if question.node is None else f"t.node = '{node_literal(question.node)}' AND "
-    if question.pk is not None:
-        return f"{whose}t.pk = '{question.pk}'"
+    if question.pks:
+        return f"{whose}t.pk IN ({_listed(question.pks)})"
     return f"{whose}t.{SCHOOL} = '{question.school}'"
+
+
+def _listed(pks: Iterable[str]) -> str:
+    return ",".join(f"'{pk}'" for pk in pks)
 
 
 def _select(question: Question, source: str, place: str, have: set[str] | None = None) -> str:
@@ -144,7 +178,7 @@ def _select(question: Question, source: str, place: str, have: set[str] | None =
         for f in version_schema(question.entity)
     ]
     terms = [] if question.node is None else [f"node = '{node_literal(question.node)}'"]
-    terms.append(f"pk = '{question.pk}'" if question.pk is not None else f"{SCHOOL.upper()} = '{question.school}'")
+    terms.append(f"pk IN ({_listed(question.pks)})" if question.pks else f"{SCHOOL.upper()} = '{question.school}'")
     if question.at is not None:
         terms.append(f"({HELD_FROM} IS NULL OR {HELD_FROM} <= '{question.at}')")
         terms.append(f"({HELD_TO} IS NULL OR {HELD_TO} > '{question.at}')")

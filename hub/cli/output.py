@@ -114,6 +114,7 @@ STAGES = {
     "deliver": "送出",
     "listen": "收回执",
     "intake": "接收",
+    "archive": "归档",
 }
 
 

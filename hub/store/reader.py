@@ -75,6 +75,10 @@ class Reader:
         """The golden table of an entity, for statements that join it."""
         return self._tables.golden[entity]
 
+    def ended(self, entity: str) -> sa.Table:
+        """The table of an entity's versions that ended and are not archived yet."""
+        return self._tables.history[entity]
+
     def read(
         self,
         entity: Entity,

@@ -12,6 +12,7 @@ from tests.documents.tracked import FOLDERS, ROOMS, files, product, read
 
 READMES = ("README.md", "README.zh.md")
 RUNBOOKS = (
+    "archive",
     "daily-run",
     "frozen-stream",
     "key-compromise",

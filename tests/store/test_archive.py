@@ -74,7 +74,7 @@ class Years:
                     rows = {(r["node"], r["pk"]): (r["row_ver"], r["BJMC"], r["XXDM"]) for r in found.rows.to_pylist()}
                     assert rows == {k: v for k, v in state.items() if v[2] == school}
                     assert found.total == len(rows)
-                one = Question(self.bj, node="41", pk=pk(3), at=moment(at))
+                one = Question(self.bj, node="41", pks=(pk(3),), at=moment(at))
                 told = [
                     (r["row_ver"], r["BJMC"], r["XXDM"])
                     for r in ask(reader, folder, one, memory=memory).rows.to_pylist()
@@ -84,7 +84,7 @@ class Years:
 
     def history(self, folder: Path) -> list[tuple[object, ...]]:
         with self.store.reading() as reader:
-            found = ask(reader, folder, Question(self.bj, node="13", pk=pk(3)), memory=None)
+            found = ask(reader, folder, Question(self.bj, node="13", pks=(pk(3),)), memory=None)
         return [(r["row_ver"], r["BJMC"], r["held_from"], r["held_to"], r["ended"]) for r in found.rows.to_pylist()]
 
     def move(self, folder: Path, *, actor: str = "os:test", before: datetime = YEAR_AGO, **options: Any) -> Moved:
@@ -166,7 +166,7 @@ def test_a_lost_or_altered_archive_file_is_named_and_answers_nothing(years: Year
     years.check(folder, memory)
     name = moved.entries[0].file_name
     assert re.fullmatch(r"\d{4}/[a-z_]+-\d{2}-\d{6}\.parquet", name)
-    question = Question(years.bj, pk=pk(3))
+    question = Question(years.bj, pks=(pk(3),))
     file, kept = folder / name, (folder / name).read_bytes()
     file.write_bytes(kept[:100] + bytes([kept[100] ^ 1]) + kept[101:])
     with years.store.reading() as reader:
@@ -176,7 +176,7 @@ def test_a_lost_or_altered_archive_file_is_named_and_answers_nothing(years: Year
         with pytest.raises(VerificationError, match=f"E3541.*{name}"):
             ask(reader, folder, question, memory=memory)
         assert len(verify_archive(years.store, folder).faults) == 1
-        latest = Question(years.bj, pk=pk(3), at=moment(NOW))
+        latest = Question(years.bj, pks=(pk(3),), at=moment(NOW))
         ask(reader, folder, latest, memory=memory)  # what that file cannot tell is answered without it
         file.write_bytes(kept)
         assert ask(reader, folder, question, memory=memory).total > 0

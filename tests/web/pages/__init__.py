@@ -1,0 +1,1 @@
+"""A page of the tests, with one private value."""

@@ -35,6 +35,7 @@ def sections() -> tuple[Section, ...]:
 def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
     """(application, its address). Raises `UsageError` E1080 where others could read along."""
     from hub.web.app import console
+    from hub.web.dagster import mount
     from hub.web.site import Site
 
     node = shell.open_node()
@@ -47,7 +48,7 @@ def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
     catalog = shell.catalog()
     store = shell.open_store(node)
     site = Site(node, store, catalog, lambda: datetime.now(UTC), os.urandom, address.rstrip("/"), sections())
-    return console(site), site.address
+    return console(site, mount(site)), site.address
 
 
 def web(

@@ -197,8 +197,9 @@ class _Headers:
         async def sent(message: Any) -> None:
             if message["type"] == "http.response.start":
                 have = {name.lower() for name, _ in message["headers"]}
-                keeps_own = b"x-own-headers" in have
-                if not keeps_own:
+                if b"x-own-headers" in have:  # Dagster's pages have a policy of their own
+                    message["headers"] = [h for h in message["headers"] if h[0].lower() != b"x-own-headers"]
+                else:
                     message["headers"] += [(n, v) for n, v in self.fixed if n not in have]
                     if scope["path"].startswith("/static/"):  # kept, and asked for again by its ETag
                         message["headers"].remove((b"cache-control", b"no-store"))

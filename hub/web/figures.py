@@ -91,6 +91,25 @@ def figures(reader: Reader) -> Figures:
     )
 
 
+@dataclass(frozen=True)
+class Run:
+    """One round of the node."""
+
+    number: int
+    mode: str
+    today: str
+    state: str
+    started: str
+    ended: str
+
+
+def last_runs(reader: Reader, most: int = 20) -> tuple[Run, ...]:
+    """The newest rounds first."""
+    c = RUN.c
+    query = sa.select(c.run_no, c.run_mode, c.today, c.state, c.started, c.ended).order_by(c.run_no.desc()).limit(most)
+    return tuple(Run(r[0], *(v or "" for v in r[1:])) for r in reader.connection.execute(query))
+
+
 def last_batches(reader: Reader, most: int = 8) -> tuple[Batch, ...]:
     """The newest batches sent and received."""
     sent = reader.connection.execute(

@@ -13,6 +13,7 @@ import jinja2
 
 from hub.catalog import Catalog
 from hub.masking import mask_value, swept
+from hub.verdict import Verdict
 from hub.web.section import Allowed
 from hub.web.sessions import Visitor
 from hub.web.site import STATIC, Site
@@ -21,11 +22,25 @@ from hub.web.site import STATIC, Site
 BEIJING: Final = timezone(timedelta(hours=8))
 # Severity and state as colour beside the word; a word that is not here stays plain.
 TONES: Final[dict[str, str]] = {
-    "错误": "bad", "失败": "bad", "逾期": "bad", "拒绝": "bad", "REFUSED": "bad", "VOID": "bad", "停用": "off",
-    "警告": "warn", "待复核": "warn", "暂缓": "off", "HELD": "warn", "PARTIAL": "warn", "GAP": "warn",
-    "待处理": "todo", "已提议": "todo", "退回源头平台": "warn", "提示": "todo", "SEALED": "todo", "SENT": "todo",
-    "已生效": "good", "成功": "good", "在用": "good", "APPLIED": "good", "已入库": "good", "完成": "good",
+    "错误": "bad", "失败": "bad", "逾期": "bad", "拒绝": "bad", "拒收": "bad", "作废": "bad", "停用": "off",
+    "警告": "warn", "待复核": "warn", "暂缓": "off", "暂停待批": "warn", "部分生效": "warn", "已收妥": "todo",
+    "待处理": "todo", "已提议": "todo", "退回源头平台": "warn", "提示": "todo", "待发送": "todo", "已发送": "todo",
+    "已生效": "good", "成功": "good", "在用": "good", "已入库": "good", "完成": "good",
 }  # fmt: skip
+
+
+# What the tables hold as codes, as a person reads it; other words stay as they are.
+WORDS: Final[dict[str, str]] = {
+    **{v.value: v.chinese for v in Verdict},
+    "OPEN": "未封装", "SEALED": "待发送", "SENT": "已发送", "CLOSED": "已关闭",
+    "done": "完成", "held": "暂停待批", "failed": "失败", "running": "运行中",
+    "whole": "全量", "incremental": "增量", "settle": "定值",
+}  # fmt: skip
+
+
+def word(code: str | None) -> str:
+    """已生效 for APPLIED."""
+    return WORDS.get(code or "", code or "")
 
 
 def environment(site: Site) -> jinja2.Environment:
@@ -38,7 +53,7 @@ def environment(site: Site) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(n=number, moment=moment, day=day, tone=tone, masked=_masker(site.catalog), swept=swept)
+    made.filters.update(n=number, moment=moment, day=day, tone=tone, masked=_masker(site.catalog), swept=swept, word=word)
     made.tests["may_use"] = _may_use
     made.globals.update(vendor=vendor, menu=site.menu(), today=today)
     return made

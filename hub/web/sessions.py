@@ -86,8 +86,13 @@ def start(
     return session_id
 
 
-def visitor_of(store: Store, session_id: str, *, at: datetime, idle: timedelta) -> Visitor | None:
-    """Who this cookie is, None when the session ended, expired or its operator was stopped. Notes that it was seen."""
+def visitor_of(
+    store: Store, session_id: str, *, at: datetime, idle: timedelta, note: bool = True
+) -> Visitor | None:
+    """Who this cookie is, None when the session ended, expired or its operator was stopped.
+
+    `note`: being asked counts as being there, which begins the idle time anew.
+    """
     digest, c = digest_of(session_id), WEB_SESSION.c
     with store.reading() as reader:
         found = reader.connection.execute(sa.select(WEB_SESSION).where(c.digest == digest)).mappings().first()
@@ -100,7 +105,7 @@ def visitor_of(store: Store, session_id: str, *, at: datetime, idle: timedelta) 
         size = reader.connection.execute(
             sa.select(WEB_ACCOUNT.c.page_size).where(WEB_ACCOUNT.c.name == found["name"])
         ).scalar_one_or_none()
-    if found["seen"] < stamp(at - _SEEN_STEP):
+    if note and found["seen"] < stamp(at - _SEEN_STEP):
         with store.begin() as tx:
             tx.connection.execute(sa.update(WEB_SESSION).where(c.digest == digest).values(seen=stamp(at)))
     until = found["plain_until"] if (found["plain_until"] or "") > stamp(at) else None

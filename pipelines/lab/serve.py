@@ -1,7 +1,8 @@
-"""`make serve`: Dagster for both nodes on loopback, over a small laboratory (`python -m pipelines.lab.serve`).
+"""`make serve`: the consoles of both nodes and Dagster on loopback, over a small laboratory (`python -m pipelines.lab.serve`).
 
-Decides what is built when it is missing (sample, lab, one round) and which processes run; they are ended as groups, so
-that nothing outlives this one. The hub's own web console is not part of it yet.
+Decides what is built when it is missing (sample, lab, one round, accounts, work in the queues) and which processes run.
+Dagster is reached through the consoles only: two webservers under `/dagster`, one of them read-only, share one pair of
+code servers.
 
     .serve/sources  .serve/lab      sample of 5,000 students, province and ministry
     .serve/dagster                  the Dagster instance and its processes' logs
@@ -14,12 +15,10 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
@@ -29,29 +28,55 @@ from types import FrameType
 import typer
 
 from connectors.sample.run import TODAY, generate
-from hub.errors import HubError, UsageError
+from hub.errors import HubError
+from hub.settings import Node
+from pipelines.lab.accounts import demo_accounts, told
 from pipelines.lab.round import run_lab
+from pipelines.lab.serving import HOST, Child, answers, not_up, require_alive, require_free, start, stop, wait_until
 from pipelines.lab.setup import Lab, init_lab, open_lab
+from pipelines.lab.work import play_work
 from province_node.changeset import counted
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYED = ROOT / "deploy" / "dagster"
-HOST, PORT = "127.0.0.1", 3000
+PORT = 8013
 STUDENTS = 5_000
-START_SECONDS = 120.0
-STOP_SECONDS = 20.0
+START_SECONDS = 180.0
+PREFIX = "/dagster"
 LOCATIONS = ("province", "ministry")
+CONTACT = "演示系统管理员，0311-0000 0000"
 QUERY = """{ workspaceOrError { ... on Workspace {
   locationEntries { name loadStatus locationOrLoadError { __typename } } } } }"""
 
 
 @dataclass(frozen=True)
-class Child:
-    """A process of ours, leader of its own group; `log` holds what it prints."""
+class Ports:
+    """Where everything listens, counted from the first."""
 
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
+    first: int
+
+    @property
+    def province(self) -> int:
+        return self.first
+
+    @property
+    def ministry(self) -> int:
+        return self.first + 1
+
+    @property
+    def dagster(self) -> int:
+        return self.first + 2
+
+    @property
+    def readonly(self) -> int:
+        return self.first + 3
+
+    def code(self, location: str) -> int:
+        """The code server of a location."""
+        return self.first + 4 + LOCATIONS.index(location)
+
+    def all(self) -> range:
+        return range(self.first, self.first + 6)
 
 
 def build(folder: Path) -> Lab:
@@ -74,117 +99,105 @@ def build(folder: Path) -> Lab:
 
 
 @contextmanager
-def running(folder: Path, lab: Lab, port: int) -> Iterator[list[Child]]:
-    """Webserver and daemon; leaving ends both with all that they started."""
-    home = folder / "dagster"
+def running(folder: Path, lab: Lab, ports: Ports) -> Iterator[list[Child]]:
+    """Code servers, webservers, daemon and consoles; leaving ends all with what they started."""
+    home = (folder / "dagster").resolve()
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(DEPLOYED / "dagster.yaml", home / "dagster.yaml")
-    environment = os.environ | {
-        "DAGSTER_HOME": str(home.resolve()),
-        "DAGSTER_DISABLE_TELEMETRY": "1",
-        "GX_ANALYTICS_ENABLED": "false",
-        "HUB_PROVINCE_NODE": str(lab.province.folder.resolve()),
-        "HUB_MINISTRY_NODE": str(lab.ministry.folder.resolve()),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "PYTHONUTF8": "1",
-    }
-    workspace = ["-w", str(DEPLOYED / "workspace.yaml")]
-    commands = {
-        "webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
-        "daemon": ["dagster._daemon", "run", *workspace],
-    }
+    workspace = home / "workspace.yaml"
+    workspace.write_text(_workspace(ports), encoding="utf-8")
+    environment = _environment(home, lab, ports)
     children: list[Child] = []
+
+    def run(name: str, *module: str) -> None:
+        command = [sys.executable, "-m", *module]
+        children.append(start(name, command, cwd=ROOT, environment=environment, log=home / f"{name}.log"))
+
+    web = ["dagster_webserver", "-h", HOST, "-w", str(workspace), "--path-prefix", PREFIX]
     try:
-        for name, module in commands.items():
-            children.append(_start(name, [sys.executable, "-m", *module], environment, home / f"{name}.log"))
+        for node, port in ((lab.province, ports.province), (lab.ministry, ports.ministry)):
+            run(f"console-{node.party}", "hub", "--node", str(node.folder), "web", "--port", str(port))
+        for name in LOCATIONS:
+            code = ["dagster", "api", "grpc", "-h", HOST, "-p", str(ports.code(name)), "-m", f"pipelines.{name}.definitions"]
+            run(f"code-{name}", *code)
+        run("daemon", "dagster._daemon", "run", "-w", str(workspace))
+        run("webserver-readonly", *web, "-p", str(ports.readonly), "--read-only")
+        run("webserver", *web, "-p", str(ports.dagster))
         yield children
     finally:
         stop(children)
 
 
-def _start(name: str, command: Sequence[str], environment: dict[str, str], log: Path) -> Child:
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    return Child(name, process, log)
+def _environment(home: Path, lab: Lab, ports: Ports) -> dict[str, str]:
+    web = {
+        "contact": CONTACT,
+        "dagster": f"http://{HOST}:{ports.dagster}",
+        "dagster_readonly": f"http://{HOST}:{ports.readonly}",
+    }
+    return os.environ | {
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+        "HUB_PROVINCE_NODE": str(lab.province.folder.resolve()),
+        "HUB_MINISTRY_NODE": str(lab.ministry.folder.resolve()),
+        "HUB_WEB": json.dumps(web),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONUTF8": "1",
+    }
 
 
-def stop(children: Sequence[Child]) -> None:
-    """Asks every child to end, waits, then ends what is left of its group; a second Ctrl-C does not interrupt."""
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    for child in children:
-        if child.process.poll() is None:
-            child.process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    for child in children:
-        with suppress(subprocess.TimeoutExpired):
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-        with suppress(ProcessLookupError):
-            os.killpg(child.process.pid, signal.SIGKILL)  # code servers and runs are of the group
-        child.process.wait()
-    for number, handler in former.items():
-        signal.signal(number, handler)
+def _workspace(ports: Ports) -> str:
+    entries = "".join(
+        f"  - grpc_server: {{host: {HOST}, port: {ports.code(name)}, location_name: {name}}}\n" for name in LOCATIONS
+    )
+    return f"load_from:\n{entries}"
 
 
-def wait_until_served(children: Sequence[Child], port: int) -> None:
-    """Returns when the page answers with both code locations loaded. `HubError` E1051 when that does not come."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        _require_alive(children)
-        loaded = locations(port)
-        if set(LOCATIONS) <= {name for name, kind in loaded.items() if kind == "RepositoryLocation"}:
-            return
-        if failed := [name for name, kind in loaded.items() if kind == "PythonError"]:
-            raise _not_up(f"代码位置装载失败：{'、'.join(failed)}", children[0].log)
-        time.sleep(0.5)
-    raise _not_up(f"{START_SECONDS:.0f} 秒内没有就绪", children[0].log)
+def wait_until_served(children: Sequence[Child], ports: Ports) -> None:
+    """Returns when both consoles and both Dagster pages answer. `HubError` E1051 when that does not come."""
+    for name, port in (("省级控制台", ports.province), ("部级控制台", ports.ministry)):
+        wait_until(children, lambda at=port: answers(at, "/readyz"), seconds=START_SECONDS, what=name)  # type: ignore[misc]
+    for port in (ports.dagster, ports.readonly):
+        wait_until(children, lambda at=port: _loaded(children, at), seconds=START_SECONDS, what="Dagster ")  # type: ignore[misc]
+
+
+def _loaded(children: Sequence[Child], port: int) -> bool:
+    found = locations(port)
+    if failed := [name for name, kind in found.items() if kind == "PythonError"]:
+        raise not_up(f"代码位置装载失败：{'、'.join(failed)}", children[-1].log)
+    return set(LOCATIONS) <= {name for name, kind in found.items() if kind == "RepositoryLocation"}
 
 
 def locations(port: int) -> dict[str, str]:
     """What the code locations are by name: `RepositoryLocation` or `PythonError`; empty while nothing answers."""
     connection = HTTPConnection(HOST, port, timeout=10)
     try:
-        connection.request("POST", "/graphql", json.dumps({"query": QUERY}), {"Content-Type": "application/json"})
+        body = json.dumps({"query": QUERY})
+        connection.request("POST", f"{PREFIX}/graphql", body, {"Content-Type": "application/json"})
         workspace = json.loads(connection.getresponse().read())["data"]["workspaceOrError"]
     except (OSError, HTTPException, ValueError):
         return {}
     finally:
         connection.close()
     entries = workspace.get("locationEntries", [])
-    return {e["name"]: e["locationOrLoadError"]["__typename"] for e in entries if e["loadStatus"] == "LOADED"}
+    return {
+        e["name"]: e["locationOrLoadError"]["__typename"]
+        for e in entries
+        if e["loadStatus"] == "LOADED" and e["locationOrLoadError"]
+    }
 
 
-def _require_alive(children: Sequence[Child]) -> None:
-    for child in children:
-        if child.process.poll() is not None:
-            raise _not_up(f"{child.name} 进程已退出（{child.process.returncode}）", child.log)
-
-
-def _not_up(what: str, log: Path) -> HubError:
-    return HubError("E1051", f"Dagster 没有运行起来：{what}", where=log.name, step=f"查看日志 {log}，排除后重新运行")
-
-
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise UsageError(
-                "E1052", "端口已被占用", where=f"{HOST}:{port}", step="停掉占用它的程序，或用 --port 换一个端口"
-            ) from None
-
-
-def _tell(folder: Path, lab: Lab, port: int) -> None:
+def _tell(lab: Lab, folder: Path, ports: Ports) -> None:
+    nodes: tuple[tuple[Node, int], ...] = ((lab.province, ports.province), (lab.ministry, ports.ministry))
+    for node, port in nodes:
+        accounts = demo_accounts(node, at=datetime.now(UTC), rng=os.urandom)
+        typer.echo(f"\n✔ {node.settings.name}控制台　http://{HOST}:{port}　（只在本机可访问）")
+        typer.echo(told(node.folder, accounts))
     typer.echo(f"""
-✔ Dagster 页面　　　http://{HOST}:{port}　（只在本机可访问，遥测已关闭）
-✔ 代码位置 province　{lab.province.settings.name}（{lab.province.party}）　{folder / "lab" / "province"}
-✔ 代码位置 ministry　{lab.ministry.settings.name}（{lab.ministry.party}）　{folder / "lab" / "ministry"}
-✔ 守护进程　　　　　每日定时一轮、每 15 分钟交换一次；部级收件箱每 30 秒查看一次
-! 枢纽自己的网页控制台还没有：它属于后续工作，这里只有 Dagster 的页面。现在请用命令行查看：
-  hub --node {folder / "lab" / "province"} sync status　hub --node {folder / "lab" / "ministry"} batch ls
-日志在 {folder / "dagster"}；按 Ctrl-C 停止。""")  # fmt: skip
+✔ 调度（Dagster）在控制台的【调度】中：engineer 可操作，audit 只读；不经登录不可达
+✔ 守护进程：每日定时一轮、每 15 分钟交换一次；部级收件箱每 30 秒查看一次
+! 以上账号与口令仅供演示。命令行：hub --node {lab.province.folder} sync status
+日志在 {folder / "dagster"}；按 Ctrl-C 停止。""")
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -193,21 +206,27 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs until Ctrl-C or TERM (exit 0), or until a child ends by itself (exit 1)."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.lab.serve", description="在本机为两级节点运行 Dagster")
+    parser = argparse.ArgumentParser(prog="python -m pipelines.lab.serve", description="在本机运行两级控制台与 Dagster")
     parser.add_argument("--folder", type=Path, default=Path(".serve"), help="工作目录，默认 .serve")
-    parser.add_argument("--port", type=int, default=PORT, help=f"页面端口，默认 {PORT}")
+    parser.add_argument("--port", type=int, default=PORT, help=f"省级控制台端口，默认 {PORT}；其后 5 个端口也会使用")
     asked = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):  # explicitly: a background job starts with SIGINT ignored
         signal.signal(number, _interrupted)
+    ports = Ports(asked.port)
     try:
-        _require_free(asked.port)
+        for port in ports.all():
+            require_free(port)
         asked.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lab = build(asked.folder)
-        with running(asked.folder, lab, asked.port) as children:
-            wait_until_served(children, asked.port)
-            _tell(asked.folder, lab, asked.port)
+        for node in (lab.province, lab.ministry):
+            demo_accounts(node, at=datetime.now(UTC), rng=os.urandom)
+        play_work(lab.province, at=datetime.now(UTC), say=typer.echo)
+        typer.echo("启动控制台与 Dagster …")
+        with running(asked.folder, lab, ports) as children:
+            wait_until_served(children, ports)
+            _tell(lab, asked.folder, ports)
             while True:
-                _require_alive(children)
+                require_alive(children)
                 time.sleep(1.0)
     except HubError as error:
         typer.echo(f"✘ {error.sentence()}", err=True)

@@ -29,6 +29,7 @@ from hub.settings import Node
 from hub.store import Store, open_store
 from hub.store.web_tables import WEB_ACCOUNT
 from hub.web.app import console as application
+from hub.web.dagster import mount
 from hub.web.passwords import hashed
 from hub.web.section import Section
 from hub.web.site import Site
@@ -167,7 +168,7 @@ def serve(node: Node, *, at: datetime = AT, more: Sequence[Section] = (), port: 
     store, clock, port = open_store(node.database_url, catalog()), Clock(at), port or free_port()
     address = f"http://127.0.0.1:{port}"
     site = Site(node, store, catalog(), clock, os.urandom, address, (*sections(), *more))
-    app = application(site)
+    app = application(site, mount(site))
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

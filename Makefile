@@ -40,7 +40,7 @@ check: $(STAMP) ## lint, format, types, import contracts, documents in step
 	@PYTHONPATH=. $(VENV)/bin/lint-imports
 	@$(PY) -m pytest -q tests/documents
 
-serve: $(STAMP) ## Dagster for both nodes on loopback over a demo lab
+serve: $(STAMP) ## both consoles and Dagster on loopback over a demo lab, one account per role
 	@bash deploy/setup/packages.sh npm
 	@bash deploy/setup/web-assets.sh
 	@$(PY) -m pipelines.lab.serve

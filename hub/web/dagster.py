@@ -1,8 +1,8 @@
 """Dagster's pages behind the console's login (console 6): Dagster has no users, so this proxy is its only door.
 
-Decides on every request, WebSocket upgrades included: who is signed in, which of the two instances their role reaches
-(数据工程师 the full one, 审计负责人 the read-only one), and that what writes comes from our own origin. Dagster keeps its
-own headers; our cookie does not reach it, its cookies do not reach the browser.
+Decides on every request, WebSocket upgrades included: who is signed in, which of the two instances their role
+reaches (数据工程师 the full one, 审计负责人 the read-only one), and that what writes comes from our own origin. Dagster
+keeps its own headers; our cookie does not reach it, its cookies do not reach the browser.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ OWN_HEADERS: Final = "x-own-headers"
 # How often an open WebSocket is asked again whether its session still stands, in seconds.
 ASK_AGAIN: Final = 20.0
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
+# Headers of one leg only, and what must not pass: cookies and credentials.
 _HOP: Final = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host cookie "
-    "set-cookie content-length x-forwarded-for x-forwarded-host x-forwarded-proto authorization".split()
-)
+    (
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+        "upgrade", "host", "cookie", "set-cookie", "content-length", "x-forwarded-for", "x-forwarded-host",
+        "x-forwarded-proto", "authorization",
+    )
+)  # fmt: skip
 _PROTOCOLS: Final = ("graphql-ws", "graphql-transport-ws")
 
 
@@ -65,7 +69,9 @@ def _target(site: Site, visitor: Visitor) -> str:
         return web.dagster
     if visitor.may("audit"):
         return web.dagster_readonly
-    raise forbidden(f"您的角色（{'、'.join(visitor.roles) or '无'}）不能进入调度界面", "需要的角色：数据工程师、审计负责人")
+    raise forbidden(
+        f"您的角色（{'、'.join(visitor.roles) or '无'}）不能进入调度界面", "需要的角色：数据工程师、审计负责人"
+    )
 
 
 class _Proxy:
@@ -84,18 +90,21 @@ class _Proxy:
             await (await self._answer(request))(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
+        visitor = await run_in_threadpool(self._visitor, request)
+        if visitor is None:
+            return self._sign_in(request)
         try:
-            visitor = await run_in_threadpool(self._visitor, request)
-            if visitor is None:
-                return self._sign_in(request)
             target = _target(self.site, visitor)
             if request.method not in _SAFE:
                 self._same_origin(request)
             if not target:
-                raise PageRefusedError(503, "E1092", "本节点没有配置调度界面", step="在 hub.toml 的 [web] 中写明 dagster")
+                raise PageRefusedError(
+                    503, "E1092", "本节点没有配置调度界面", step="在 hub.toml 的 [web] 中写明 dagster"
+                )
             return await self._passed(request, target)
         except HubError as error:
-            ask = Ask(self.site, request, Route(PREFIX, "GET", EVERYONE, runs), self.site.now(), self.templates)
+            route = Route(PREFIX, "GET", EVERYONE, runs)
+            ask = Ask(self.site, request, route, self.site.now(), self.templates, visitor)
             return ask.fragment("refused.html", status=status_of(error), error=error, status_code=status_of(error))
 
     def _visitor(self, request: HTTPConnection) -> Visitor | None:
@@ -119,7 +128,9 @@ class _Proxy:
 
     async def _passed(self, request: Request, target: str) -> Response:
         if self.client is None:
-            self.client = httpx.AsyncClient(timeout=httpx.Timeout(120, connect=5), trust_env=False)
+            # Connections rest for less time than the webserver keeps them, so that none is taken up as it closes.
+            limits = httpx.Limits(max_connections=50, keepalive_expiry=2)
+            self.client = httpx.AsyncClient(timeout=httpx.Timeout(120, connect=5), limits=limits, trust_env=False)
         url = target.rstrip("/") + _raw_path(request)
         headers = [(k, v) for k, v in request.headers.items() if k.lower() not in _HOP]
         asked = self.client.build_request(request.method, url, headers=headers, content=request.stream())
@@ -153,7 +164,9 @@ class _Proxy:
 
     async def _both_ways(self, socket: WebSocket, upstream: websockets.ClientConnection) -> None:
         """Until one side ends, or the session does."""
-        tasks = [asyncio.create_task(t) for t in (_up(socket, upstream), _down(socket, upstream), self._while_in(socket))]
+        tasks = [
+            asyncio.create_task(t) for t in (_up(socket, upstream), _down(socket, upstream), self._while_in(socket))
+        ]
         _done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in left:
             task.cancel()
@@ -191,6 +204,6 @@ async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 def _raw_path(connection: HTTPConnection) -> str:
     """Path and query as the browser sent them, prefix included; Dagster runs under the same prefix."""
-    path = connection.scope.get("raw_path") or connection.scope["path"].encode()
-    query = connection.scope.get("query_string", b"")
+    path: bytes = connection.scope.get("raw_path") or connection.scope["path"].encode()
+    query: bytes = connection.scope.get("query_string", b"")
     return (path + (b"?" + query if query else b"")).decode("latin-1")

@@ -53,7 +53,9 @@ def environment(site: Site) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(n=number, moment=moment, day=day, tone=tone, masked=_masker(site.catalog), swept=swept, word=word)
+    made.filters.update(
+        n=number, moment=moment, day=day, tone=tone, masked=_masker(site.catalog), swept=swept, word=word
+    )
     made.tests["may_use"] = _may_use
     made.globals.update(vendor=vendor, menu=site.menu(), today=today)
     return made

@@ -86,9 +86,7 @@ def start(
     return session_id
 
 
-def visitor_of(
-    store: Store, session_id: str, *, at: datetime, idle: timedelta, note: bool = True
-) -> Visitor | None:
+def visitor_of(store: Store, session_id: str, *, at: datetime, idle: timedelta, note: bool = True) -> Visitor | None:
     """Who this cookie is, None when the session ended, expired or its operator was stopped.
 
     `note`: being asked counts as being there, which begins the idle time anew.

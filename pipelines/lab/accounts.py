@@ -101,5 +101,7 @@ def _read(line: str) -> Account:
 
 def told(folder: Path, accounts: tuple[Account, ...]) -> str:
     """A table for the terminal."""
-    rows = [f"  {a.name:<10}{a.password:<16}{a.data_password:<16}{'、'.join(a.roles) or '（无角色）'}" for a in accounts]
+    rows = [
+        f"  {a.name:<10}{a.password:<16}{a.data_password:<16}{'、'.join(a.roles) or '（无角色）'}" for a in accounts
+    ]
     return "\n".join([f"  {'账号':<8}{'口令':<14}{'数据密码':<12}角色", *rows, f"  （另存于 {folder / _SAID}）"])

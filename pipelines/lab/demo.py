@@ -277,7 +277,7 @@ def farewell(stage: Stage, lab: Lab, held: bool) -> None:
         f"  .venv/bin/hub --node {folder}/province conflict export --out conflict.csv",
         f"  .venv/bin/hub --node {folder}/ministry batch ls",
         "  .venv/bin/hub schema dictionary --out dictionary　（数据字典，浏览器打开 dictionary/index.html）",
-        "  make serve　（两级 Dagster）；README.zh.md 与 deploy/runbooks/",
+        "  make serve　（两级控制台与 Dagster）；README.zh.md 与 deploy/runbooks/",
     ]
     stage.out.print()
     stage.out.print(Panel("\n".join(lines), border_style="green" if held else "red"))

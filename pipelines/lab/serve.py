@@ -1,4 +1,4 @@
-"""`make serve`: the consoles of both nodes and Dagster on loopback, over a small laboratory (`python -m pipelines.lab.serve`).
+"""`make serve`: both nodes' consoles and Dagster on loopback, over a small lab (`python -m pipelines.lab.serve`).
 
 Decides what is built when it is missing (sample, lab, one round, accounts, work in the queues) and which processes run.
 Dagster is reached through the consoles only: two webservers under `/dagster`, one of them read-only, share one pair of
@@ -32,7 +32,18 @@ from hub.errors import HubError
 from hub.settings import Node
 from pipelines.lab.accounts import demo_accounts, told
 from pipelines.lab.round import run_lab
-from pipelines.lab.serving import HOST, Child, answers, not_up, require_alive, require_free, start, stop, wait_until
+from pipelines.lab.serving import (
+    HOST,
+    Child,
+    answers,
+    listens,
+    not_up,
+    require_alive,
+    require_free,
+    start,
+    stop,
+    wait_until,
+)
 from pipelines.lab.setup import Lab, init_lab, open_lab
 from pipelines.lab.work import play_work
 from province_node.changeset import counted
@@ -116,10 +127,23 @@ def running(folder: Path, lab: Lab, ports: Ports) -> Iterator[list[Child]]:
     web = ["dagster_webserver", "-h", HOST, "-w", str(workspace), "--path-prefix", PREFIX]
     try:
         for node, port in ((lab.province, ports.province), (lab.ministry, ports.ministry)):
-            run(f"console-{node.party}", "hub", "--node", str(node.folder), "web", "--port", str(port))
+            run(f"console-{node.party}", "hub.cli", "--node", str(node.folder), "web", "--port", str(port))
         for name in LOCATIONS:
-            code = ["dagster", "api", "grpc", "-h", HOST, "-p", str(ports.code(name)), "-m", f"pipelines.{name}.definitions"]
-            run(f"code-{name}", *code)
+            port = ports.code(name)
+            run(
+                f"code-{name}",
+                "dagster",
+                "api",
+                "grpc",
+                "-h",
+                HOST,
+                "-p",
+                str(port),
+                "-m",
+                f"pipelines.{name}.definitions",
+            )
+            # One after the other: two that meet an empty instance would both create its tables.
+            wait_until(children, lambda at=port: listens(at), seconds=START_SECONDS, what=f"代码位置 {name} ")  # type: ignore[misc]
         run("daemon", "dagster._daemon", "run", "-w", str(workspace))
         run("webserver-readonly", *web, "-p", str(ports.readonly), "--read-only")
         run("webserver", *web, "-p", str(ports.dagster))

@@ -81,6 +81,15 @@ def answers(port: int, path: str) -> bool:
         connection.close()
 
 
+def listens(port: int) -> bool:
+    """Whether anything accepts a connection there."""
+    try:
+        with socket.create_connection((HOST, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
 def require_alive(children: Sequence[Child]) -> None:
     """`HubError` E1051 when one has ended."""
     for child in children:

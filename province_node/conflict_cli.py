@@ -32,7 +32,7 @@ from quality.decisions_apply import apply, undo
 from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_query import groups, page
 from quality.decisions_store import Acting, act, history, load, sources_of
-from quality.decisions_value import check_value
+from quality.decisions_value import check_value, refuse_private
 from quality.decisions_words import private_field, shown, tell_one
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突：查看、处理、复核、批量、导出与导入。")
@@ -127,6 +127,7 @@ def propose(
         value = sys.stdin.readline().strip("\r\n")
         entity = shell.catalog().entities[row["entity"]]
         check_value(shell.catalog(), entity, row["field"], value, number)
+        refuse_private(acting.by, entity, row["field"], number)
         proposal = Proposal(Kind.MANUAL, None, value)
     else:
         value = next((s.value for s in conflict.sources if s.source == adopt and s.value), "")

@@ -22,6 +22,7 @@ from quality.decisions import State
 
 PAGE_SIZES: Final = (10, 20, 50, 100)
 MAX_PAGE: Final = 5_000
+NONE: Final = "-"  # as a value of a condition: the column is empty
 FACETS: Final = ("entity", "field", "rule", "state", "cause", "school", "assignee", "authority")
 
 
@@ -72,9 +73,8 @@ def conditions(chosen: Filter) -> list[Any]:
     """WHERE terms of a filter."""
     terms: list[Any] = []
     for name in (*FACETS, "op_no", "proposer"):
-        wanted = getattr(chosen, name)
-        if wanted:
-            terms.append(DECISION.c[name].in_(wanted))
+        if wanted := getattr(chosen, name):
+            terms.append(_one_of(DECISION.c[name], wanted))
     if chosen.numbers:
         terms.append(DECISION.c.decision_no.in_(chosen.numbers))
     if chosen.division:
@@ -87,6 +87,11 @@ def conditions(chosen: Filter) -> list[Any]:
     if chosen.overdue:
         terms += [DECISION.c.due < chosen.overdue, DECISION.c.state != str(State.EFFECTIVE)]
     return terms
+
+
+def _one_of(column: Any, wanted: Sequence[str]) -> Any:
+    named = [w for w in wanted if w != NONE]
+    return sa.or_(column.in_(named), column.is_(None), column == "") if NONE in wanted else column.in_(named)
 
 
 def _names(typed: str) -> Any:
@@ -174,4 +179,8 @@ def facet(reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, na
     if name not in FACETS:
         raise RuntimeError(f"no facet {name!r}")
     free = Filter(**{**asdict(chosen), name: ()})
-    return {r[name] or "": int(r["conflicts"]) for r in groups(reader, node, scopes, free, [name])}
+    counts: dict[str, int] = {}
+    for row in groups(reader, node, scopes, free, [name]):
+        value = row[name] or NONE
+        counts[value] = counts.get(value, 0) + int(row["conflicts"])
+    return counts

@@ -17,12 +17,13 @@ from typing import Any, Final
 from hub.audit import Event, append
 from hub.catalog import Catalog
 from hub.errors import HubError, InputError
+from hub.roles import Operator
 from hub.store import Reader, Store
 from hub.workbook import Sheet, stream_book
 from quality.decisions import Action, Conflict, Kind, Move, Proposal, Refusal
 from quality.decisions_query import Filter, count, page
 from quality.decisions_store import Acting, DecisionRefusedError, as_value, load, sources_of, transition
-from quality.decisions_value import check_value
+from quality.decisions_value import check_value, refuse_private
 from quality.decisions_words import masked, shown
 
 NUMBER, VERSION, WHAT, SOURCE, VALUE, REASON, NOTE = (
@@ -35,6 +36,7 @@ ROW, WHY = "原行号", "错误原因"
 WRONG_HEADERS: Final = (*HEADERS, ROW, WHY)
 MAX_ROWS: Final = 5_000
 _BLOCK: Final = 1_000
+_COMMIT: Final = 200
 Cells = Sequence[tuple[int, str, str]]
 
 
@@ -128,9 +130,10 @@ def import_lines(
     name: str,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Imported:
-    """Good rows become proposals under review, in one transaction. Cells are (column, kind, text).
+    """Good rows become proposals under review, a block of rows per transaction, so that others can write meanwhile.
 
-    `InputError` E3332 for a file that cannot be read as ours; nothing is written then. 403 without the right.
+    Cells are (column, kind, text). `InputError` E3332 for a file that cannot be read as ours; nothing is written then.
+    403 without the right. An import that breaks off is repeated: rows taken before are then told as overtaken.
     """
     if not (acting.by.may("xlsx") and acting.by.may("propose")):
         raise DecisionRefusedError(Refusal("E3321", "您的角色不能导入处理意见", 403), 0)
@@ -142,18 +145,19 @@ def import_lines(
         raise InputError("E3332", f"超过 {MAX_ROWS} 行", where=name, step="分成几个文件后重试")
     good = 0
     bad: list[tuple[str, ...]] = []
-    with store.begin() as tx:
-        for at, (number, cells) in enumerate(lines, start=1):
-            row = {names[column]: text.strip() for column, _, text in cells if column in names}
-            if any(row.get(n) for n in (WHAT, SOURCE, VALUE, REASON, NOTE)):  # else nothing was filled in
+    for start in range(0, len(lines), _COMMIT):
+        with store.begin() as tx:
+            for number, cells in lines[start : start + _COMMIT]:
+                row = {names[column]: text.strip() for column, _, text in cells if column in names}
+                if not any(row.get(n) for n in (WHAT, SOURCE, VALUE, REASON, NOTE)):
+                    continue  # nothing was filled in
                 try:
                     with tx.connection.begin_nested():
                         _take(tx, catalog, acting, row)
                     good += 1
                 except HubError as error:
                     bad.append((*(row.get(h, "") for h in HEADERS), str(number), error.what))
-            if at % 100 == 0:
-                progress(at, len(lines))
+        progress(min(start + _COMMIT, len(lines)), len(lines))
     return Imported(good, tuple(bad))
 
 
@@ -169,12 +173,16 @@ def _take(tx: Any, catalog: Catalog, acting: Acting, row: Mapping[str, str]) -> 
         raise InputError("E3333", "冲突编号与版本须是数字，不要改动", step="用导出的文件重新填写")
     number, version = int(row[NUMBER]), int(row[VERSION])
     stored, conflict = load(tx, number, acting)
-    move = Move(Action.PROPOSE, row.get(REASON, ""), row.get(NOTE, ""), _proposal(catalog, stored, conflict, row))
+    move = Move(
+        Action.PROPOSE, row.get(REASON, ""), row.get(NOTE, ""), _proposal(catalog, stored, conflict, row, acting.by)
+    )
     step = transition(tx, acting, number, move, version=version)
     transition(tx, acting, number, Move(Action.SUBMIT), version=step.after.version)
 
 
-def _proposal(catalog: Catalog, stored: Mapping[str, Any], conflict: Conflict, row: Mapping[str, str]) -> Proposal:
+def _proposal(
+    catalog: Catalog, stored: Mapping[str, Any], conflict: Conflict, row: Mapping[str, str], by: Operator
+) -> Proposal:
     what, source, value = row.get(WHAT, ""), row.get(SOURCE, ""), row.get(VALUE, "")
     if what == str(Kind.RETURN):
         return Proposal(Kind.RETURN)
@@ -186,7 +194,9 @@ def _proposal(catalog: Catalog, stored: Mapping[str, Any], conflict: Conflict, r
     if what != str(Kind.MANUAL):
         raise InputError("E3333", "处理意见须是采用来源值、手工值或退回源头平台", step="改正后重试")
     refuse_mask(catalog, stored, conflict, value)
-    check_value(catalog, catalog.entities[stored["entity"]], stored["field"], value, conflict.number)
+    entity = catalog.entities[stored["entity"]]
+    check_value(catalog, entity, stored["field"], value, conflict.number)
+    refuse_private(by, entity, stored["field"], conflict.number)
     return Proposal(Kind.MANUAL, None, value)
 
 

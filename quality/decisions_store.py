@@ -6,7 +6,7 @@ and that the row still has the version that was decided on. The state machine it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -71,13 +71,22 @@ def act(store: Store, acting: Acting, number: int, move: Move, *, version: int) 
     Raises `DecisionRefusedError`; a refusal for want of right (403, four-eyes among them) leaves an audit record, and
     nothing else.
     """
+    return act_all(store, acting, number, (move,), version=version)
+
+
+def act_all(store: Store, acting: Acting, number: int, moves: Sequence[Move], *, version: int) -> Step:
+    """Several transitions of one conflict, together or not at all (提议 and 提交); the last one. Raises as `act`."""
+    tried = moves[0]
     try:
         with store.begin() as tx:
-            return transition(tx, acting, number, move, version=version)
+            for tried in moves:
+                step = transition(tx, acting, number, tried, version=version)
+                version = step.after.version
+            return step
     except DecisionRefusedError as refused:
         if refused.status == 403:
             with store.begin() as tx:
-                _audit(tx, acting, f"conflict {number}", move, {"code": refused.code}, Result.REFUSED)
+                _audit(tx, acting, f"conflict {number}", tried, {"code": refused.code}, Result.REFUSED)
         raise
 
 

@@ -11,6 +11,10 @@ from decimal import Decimal, InvalidOperation
 
 from hub.catalog import Catalog, Entity, Field
 from hub.errors import InputError
+from hub.masking import is_masked
+from hub.roles import Operator
+from quality.decisions import Refusal
+from quality.decisions_store import DecisionRefusedError
 
 _CODES_OF = {"division": "divisions_current", "division_history": "divisions"}
 
@@ -59,3 +63,11 @@ def _date(value: str) -> str:
     except ValueError:
         return "手工值不是 YYYYMMDD 日期"
     return "" if re.fullmatch(r"\d{8}", value) else "手工值不是 YYYYMMDD 日期"
+
+
+def refuse_private(by: Operator, entity: Entity, name: str, number: int) -> None:
+    """Values of private fields are entered by a 隐私数据管理员 (console 1). Raises `DecisionRefusedError` 403."""
+    field = entity.by_name.get(name or "")
+    if field is not None and is_masked(field) and not by.may("private_edit"):
+        refusal = Refusal("E3321", "隐私字段的值只能由隐私数据管理员录入；可改为采用来源值或退回源头平台", 403)
+        raise DecisionRefusedError(refusal, number)

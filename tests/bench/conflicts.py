@@ -2,9 +2,9 @@
 
 python -m tests.bench.conflicts --conflicts 1000000 [--only sqlite|postgresql]
 
-Figures in seconds: founding (the round that opens them all), a quiet round after it, first and last page, facets,
-preview, bulk apply, approve and undo. Each figure is the code that console and command line call; nothing is prepared
-for it.
+Figures in seconds: founding (the round that opens them all), a quiet round after it, first and last page, a jump,
+orders, facets, preview, bulk apply, approve and undo. Each figure is the code that console and command line call;
+nothing is prepared for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from hub.store import Store, open_store
 from quality.decisions_apply import apply, undo
 from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_follow import HUB, Pulled, follow_round
-from quality.decisions_query import Filter, count, facet, page
+from quality.decisions_list import Seek, Sort, listing
+from quality.decisions_query import Filter, count, facets
 from quality.decisions_store import Acting
 from tests.servers import start_postgres
 
@@ -106,14 +107,22 @@ def _preview(store: Store, acting: Acting, order: Order) -> Any:
 
 
 def _list(store: Store, timed: Callable[[str, Callable[[], Any]], Any], conflicts: int) -> None:
-    scopes, chosen = CLERK.scopes("query"), Filter(state=("待处理",))
+    """Console 8, row 15: list, last page, facets; and the orders and jumps a clerk asks for."""
+    scopes, chosen, catalog = CLERK.scopes("query"), Filter(state=("待处理",)), load_catalog()
+
+    def seek(sort: Sort, where: Seek) -> int:
+        with store.reading() as reader:
+            found = listing(reader, catalog, NODE, scopes, chosen, sort=sort, seek=where, size=50, total=conflicts)
+        return len(found.rows)
+
+    assert timed("first page", lambda: seek(Sort.OLDEST, Seek())) == 50
+    assert timed("last page", lambda: seek(Sort.OLDEST, Seek(last=True))) > 0
+    assert timed("jump to the middle", lambda: seek(Sort.OLDEST, Seek(number=conflicts // 100))) == 50
+    assert timed("by due date", lambda: seek(Sort.DUE, Seek())) == 50
+    assert timed("by severity", lambda: seek(Sort.GRAVE, Seek())) == 50
     with store.reading() as reader:
-        first = timed("first page", lambda: page(reader, NODE, scopes, chosen, size=50))
-        assert len(first.rows) == 50
-        last = timed("last page", lambda: page(reader, NODE, scopes, chosen, after=conflicts - 50, size=50))
-        assert len(last.rows) == 50
         assert timed("count", lambda: count(reader, NODE, scopes, chosen)) == conflicts
-        timed("facet", lambda: facet(reader, NODE, scopes, chosen, "field"))
+        timed("all facets", lambda: facets(reader, NODE, scopes, chosen))
 
 
 def _write(store: Store, conflicts: int) -> None:

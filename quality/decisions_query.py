@@ -168,19 +168,25 @@ def groups(
 
 
 def facets(
-    reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, names: Iterable[str] = FACETS
+    reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, names: Sequence[str] = FACETS
 ) -> dict[str, dict[str, int]]:
-    """`facet` for several columns."""
-    return {name: facet(reader, node, scopes, chosen, name) for name in names}
+    """Counts per value of several facets, each ignoring its own filter (console 2); NULL and '' count as `NONE`.
+
+    One pass counts all facets that are not filtered by; each that is has a pass of its own.
+    """
+    if strange := set(names) - set(FACETS):
+        raise RuntimeError(f"no facets {sorted(strange)}")
+    free = [name for name in names if not getattr(chosen, name)]
+    found: dict[str, dict[str, int]] = {name: {} for name in names}
+    for together in [free, *([name] for name in names if name not in free)]:
+        without = Filter(**{**asdict(chosen), **dict.fromkeys(together, ())})
+        for row in groups(reader, node, scopes, without, together) if together else ():
+            for name in together:
+                counts, value = found[name], row[name] or NONE
+                counts[value] = counts.get(value, 0) + int(row["conflicts"])
+    return found
 
 
 def facet(reader: Reader, node: str, scopes: Sequence[Scope], chosen: Filter, name: str) -> dict[str, int]:
-    """Counts per value of one facet, which ignores its own filter (console 2)."""
-    if name not in FACETS:
-        raise RuntimeError(f"no facet {name!r}")
-    free = Filter(**{**asdict(chosen), name: ()})
-    counts: dict[str, int] = {}
-    for row in groups(reader, node, scopes, free, [name]):
-        value = row[name] or NONE
-        counts[value] = counts.get(value, 0) + int(row["conflicts"])
-    return counts
+    """Counts per value of one facet."""
+    return facets(reader, node, scopes, chosen, (name,))[name]

@@ -140,6 +140,10 @@ PLAIN_EXPORT: Final = sa.Table(
     *_numbers("rows_out"),
     sa.CheckConstraint(TWO_PERSONS, name="ck_plain_export_persons"),
 )
+# An identifier somebody typed, under the opaque number that stands in its place in the URL (console 1).
+TYPED_QUERY: Final = sa.Table(
+    "typed_query", METADATA, _key("token", text(40)), *_texts(name=80), *_private("typed"), *_texts(made_at=40)
+)
 
 OPERATOR: Final = sa.Table("operator", METADATA, _key("name", text(80)), *_texts(person=80, state=8, created=40))
 OPERATOR_ROLE: Final = sa.Table(

@@ -128,6 +128,7 @@ def _list(store: Store, timed: Callable[[str, Callable[[], Any]], Any], conflict
 def _write(store: Store, conflicts: int) -> None:
     schools = [f"36130{i:05d}" for i in range(600)]
     with store.begin() as tx:
+        tx._dialect.make_part(tx.connection, tx.golden("xx"), NODE)
         rows = [
             {"node": NODE, "pk": f"{i:020d}", "row_ver": 1, "xxdm": s, "xzqhm": "130602"} for i, s in enumerate(schools)
         ]

@@ -1,4 +1,4 @@
-"""The queue at scale: what a bulk assigns or dates, and plaintext exports by two persons. Frozen."""
+"""The queue at scale: what a bulk assigns or dates, typed identifiers, plaintext exports. Frozen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ PLAIN_EXPORT = (
 TWO_PERSONS = "state NOT IN ('已批准', '已导出') OR (decided_by IS NOT NULL AND decided_by <> asked_by)"
 
 
+TYPED = "token C40!; name C80; typed T#; made_at C40"
+
+
 def upgrade() -> None:
+    op.create_table(
+        "typed_query",
+        *(_column(column) for column in TYPED.split("; ")),
+        sa.PrimaryKeyConstraint("token", name="pk_typed_query"),
+    )
     for column in OPERATION.split("; "):
         op.add_column("bulk_operation", _column(column))
     op.create_table(
@@ -33,5 +41,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("plain_export")
+    op.drop_table("typed_query")
     for column in reversed(OPERATION.split("; ")):
         op.drop_column("bulk_operation", column.split()[0])

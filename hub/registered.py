@@ -1,8 +1,9 @@
 """What both sides hold byte for byte before they exchange anything: schema and code set of a batch (protocol 3.3).
 
 Decides the digests. The schema covers the columns of every entity's change file, name and type, in order; the code set
-covers the code tables, divisions and major catalogues that are shipped. A site's own dictionaries stay out (ruling 8:
-they replace missing national tables in one province), so that province and ministry reckon the same digest.
+covers the code tables (shipped, or those of a registry version), divisions and major catalogues. A site's own
+dictionaries stay out (ruling 8: they replace missing national tables in one province), so that province and ministry
+reckon the same digest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from hub.batch import strictjson, wire
 from hub.batch.manifest import CodesetRef, SchemaRef
-from hub.catalog import Catalog, load_catalog
+from hub.catalog import Catalog
 from hub.changes import change_schema
 
 SCHEMA_ID: Final = "student-core"
@@ -27,13 +28,14 @@ def schema_ref(catalog: Catalog) -> SchemaRef:
 
 
 def codeset_ref(catalog: Catalog, *, version: int | None = None) -> CodesetRef:
-    """The code set: registry version, and the digest of the shipped tables whatever a site has added to them.
+    """The code set of a catalogue: registry version, and the digest of its tables whatever a site has added to them.
 
-    `version`: the registry version rows were settled under, where it is not the shipped one.
+    `version`: the registry version rows were settled under, where the catalogue does not have that registry. A version
+    that brought code tables of its own is asked as `hub.registry.versions.codeset_of`.
     """
-    codes = (load_catalog() if catalog.codes.site_loaded else catalog).codes
+    codes = catalog.codes
     body = {
-        "tables": {name: table.codes for name, table in codes.tables.items()},
+        "tables": {name: dict(table) for name, table in codes.national.items()},
         "divisions": sorted(codes.divisions),
         "divisions_current": sorted(codes.divisions_current),
         "majors": {edition: _majors(codes.majors, edition) for edition in sorted({e for e, _ in codes.majors})},

@@ -124,7 +124,7 @@ def _effect(
     """Rows and lineage; PARTIAL where some of the rows had to stay out."""
     if manifest.kind in KINDS and files is not None:
         return ruling, kinds.apply(desk, tx, manifest, files)
-    found = Returned(manifest.rows.total, manifest.batch_id)
+    found = Returned(manifest.rows.total, manifest.batch_id, manifest.codeset.version)
     with marks_of(desk, tx.connection) as marks:
         counts = _all_rows(desk, tx, manifest, files, found, marks)
         match_batch(tx, desk, manifest, marks)

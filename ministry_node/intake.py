@@ -29,7 +29,7 @@ from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.decode import Decoder
 from ministry_node.desk import Alarm, Desk, Progress, Random, china_date, own_folders, require_ministry
 from ministry_node.head import issue_heads, silent
-from ministry_node.registry import published_codesets
+from ministry_node.registry import definitions_under, published_codesets
 from ministry_node.returned import ship
 from ministry_node.trusting import settle_trust, take_incoming
 from ministry_node.turn import Turn
@@ -99,7 +99,7 @@ def open_bench(
         with (
             own_folders(node, rng) as (copies, plain),
             Decoder(keyring.trust.limits) as decoder,
-            RowGate(catalog, today=china_date(at)) as gate,
+            RowGate(catalog, today=china_date(at), under=lambda v: definitions_under(store, v)) as gate,
         ):
             server = open_server(node.transport_url)
             desk = Desk(node, store, catalog, server, keyring, at, clock, progress, copies, plain, rng, gate, judged_at)

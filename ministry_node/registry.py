@@ -1,8 +1,9 @@
 """Publishing the authority registry: one signed version after the other, down the public stream `codes`.
 
 Decides what may be published: a document that can be executed, with a version above every earlier one, together with
-the code tables of this installation, so that a province notices when it holds others. Document, stream position and
-audit are stored in one transaction; shipping follows and can be repeated.
+the code tables that belong to it: those of the version before, or of this installation, with the tables of a file in
+place of their own. Document, tables, stream position and audit are stored in one transaction; shipping follows and can
+be repeated.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from hub.audit import Event, append
 from hub.batch import wire
 from hub.batch.layout import EVERYONE
 from hub.batch.manifest import CodesetRef
-from hub.catalog import load_catalog
+from hub.catalog import Catalog, load_catalog
 from hub.catalog.authority import changed, read_registry
+from hub.catalog.codes import CodeChange, Tables, changed_tables, emit, overlaid, parse, with_tables
 from hub.down.form import CODES, plain_table
 from hub.errors import UsageError
 from hub.keyring import open_keyring
-from hub.registered import codeset_ref
 from hub.registry import versions
-from hub.registry.versions import PUBLISHED, codes_digest, digest_of
+from hub.registry.versions import PUBLISHED, Version, codes_digest, digest_of
 from hub.settings import Node
 from hub.store import Store, open_store
-from hub.store.registry_tables import REGISTRY_VERSION
+from hub.store.registry_tables import REGISTRY_CODES, REGISTRY_VERSION
 from hub.transport import open_server
 from ministry_node.desk import require_ministry
 from ministry_node.down import DownBatch, Random, Sender, plain_parts, seal, ship
@@ -40,15 +41,34 @@ class Published:
     version: int
     batch: DownBatch
     changed: int
+    tables: tuple[CodeChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class CodeFile:
+    """Code tables to publish: `text` of a CSV file (`hub.catalog.codes.overlaid`), `name` for faults."""
+
+    text: str
+    name: str
 
 
 def publish_registry(
-    node: Node, document: str, *, name: str, note: str, actor: str, at: datetime, rng: Random
+    node: Node,
+    document: str,
+    *,
+    name: str,
+    note: str,
+    actor: str,
+    at: datetime,
+    rng: Random,
+    codes: CodeFile | None = None,
+    installed: bool = False,
 ) -> Published:
     """Checks, seals and ships a registry. `name`: the file's, for faults; `note`: one sentence why.
 
-    Raises `InputError` E1111, E1112 (document), `UsageError` E3443 (version not above the last), and what sealing
-    raises; nothing is published then.
+    `codes`: tables that take the place of those before; `installed`: begin with the tables of this installation instead
+    of the version before (after an upgrade of the software). Raises `InputError` E1111, E1112 (document), E1114 (code
+    tables), `UsageError` E3443 (version not above the last), and what sealing raises; nothing is published then.
     """
     require_ministry(node)
     catalog = load_catalog()
@@ -57,6 +77,7 @@ def publish_registry(
     try:
         with store.reading() as reader:
             last = versions.stored(reader.connection)[-1]
+        tables = _code_tables(catalog, last, codes, installed)
         if registry.version <= last.number:
             raise UsageError(
                 "E3443",
@@ -65,24 +86,44 @@ def publish_registry(
                 step=f"把文件的 version 改为 {last.number + 1} 后重新发布",
             )
         sender = Sender(node, store, open_keyring(node, at=at), open_server(node.transport_url), at, rng)
-        batch = _seal(sender, registry.version, document, note, actor)
+        batch = _seal(sender, registry.version, document, tables, note, actor)
         ship(sender)
     finally:
         store.close()
-    return Published(registry.version, batch, len(changed(versions.registry_of(last.document), registry)))
+    owners = len(changed(versions.registry_of(last.document), registry))
+    before = parse(last.tables) if last.tables else catalog.codes.national
+    return Published(registry.version, batch, owners, changed_tables(_filled(before), tables))
+
+
+def _code_tables(catalog: Catalog, last: Version, codes: CodeFile | None, installed: bool) -> Tables:
+    """The tables a version is published with; those without a code are left out."""
+    base = catalog.codes.national if installed or not last.tables else parse(last.tables)
+    named = {**{name: {} for name in catalog.codes.national}, **base}
+    return _filled(overlaid(named, codes.text, where=codes.name) if codes else base)
+
+
+def _filled(tables: Tables) -> Tables:
+    return {name: table for name, table in tables.items() if table}
 
 
 def published_codesets(store: Store) -> frozenset[CodesetRef]:
     """Code sets a province may name in its batches: every version that was ever published (protocol 3.3)."""
     catalog = load_catalog()
     with store.reading() as reader:
-        return frozenset(codeset_ref(catalog, version=v.number) for v in versions.stored(reader.connection))
+        found = versions.stored(reader.connection)
+        return frozenset(versions.codeset_of(reader.connection, catalog, v.number) for v in found)
 
 
-def _seal(sender: Sender, version: int, document: str, note: str, actor: str) -> DownBatch:
-    catalog = load_catalog()
-    parts = plain_parts(sender, CODES, _tables(version, document))
-    subject = f"registry {version}"
+def definitions_under(store: Store, version: int) -> Catalog:
+    """The definitions with the registry and code tables of a published version, by which its rows are asked again."""
+    with store.reading() as reader:
+        return versions.under(load_catalog(), versions.find(reader.connection, version))
+
+
+def _seal(sender: Sender, version: int, document: str, tables: Tables, note: str, actor: str) -> DownBatch:
+    content = _parts(version, document, tables)
+    parts = plain_parts(sender, CODES, content)
+    subject, stored = f"registry {version}", versions.document_of(content["registry"])
     try:
         with sender.store.begin() as tx:
             batch = seal(tx, sender, stream=CODES, party=EVERYONE, parts=parts, subject=subject)
@@ -90,16 +131,17 @@ def _seal(sender: Sender, version: int, document: str, note: str, actor: str) ->
                 sa.insert(REGISTRY_VERSION),
                 {
                     "version": version,
-                    "digest": digest_of(versions.document_of(_tables(version, document)["registry"])),
+                    "digest": digest_of(stored),
                     "state": PUBLISHED,
-                    "document": versions.document_of(_tables(version, document)["registry"]),
-                    "codes": codes_digest(catalog),
+                    "document": stored,
+                    "codes": codes_digest(with_tables(load_catalog(), tables)),
                     "note": note[:400] or None,
                     "batch_id": batch.batch_id,
                     "signer": sender.keyring.signer.keyid,
                     "created": wire.write_utc(sender.at),
                 },
             )
+            tx.connection.execute(sa.insert(REGISTRY_CODES), {"version": version, "tables": emit(tables)})
             append(
                 tx.connection,
                 Event.REGISTRY_PUBLISHED,
@@ -116,17 +158,16 @@ def _seal(sender: Sender, version: int, document: str, note: str, actor: str) ->
             part.path.unlink(missing_ok=True)
 
 
-def _tables(version: int, document: str) -> dict[str, Any]:
-    """The document line by line, and the code tables of this installation."""
+def _parts(version: int, document: str, tables: Tables) -> dict[str, Any]:
+    """The document line by line, and the code tables code by code, in the order of `emit`."""
     lines = [
         {"op": "I", "pk": f"{n:06d}", "row_ver": version, "src_rid": "", "line": n, "text": text}
         for n, text in enumerate(document.splitlines(), 1)
     ]
-    codes = load_catalog().codes
     rows = [
         {"op": "I", "pk": f"{n:06d}", "row_ver": version, "src_rid": "", "code_table": t, "code": c, "name": label}
         for n, (t, c, label) in enumerate(
-            ((t.name, c, label) for t in codes.tables.values() for c, label in t.codes.items()), 1
+            ((name, c, label) for name in sorted(tables) for c, label in tables[name].items()), 1
         )
     ]
     return {"registry": plain_table(CODES, "registry", lines), "code": plain_table(CODES, "code", rows)}

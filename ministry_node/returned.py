@@ -49,6 +49,8 @@ class Returned:
 
     total: int
     where: str
+    version: int
+    """Of the registry the batch's rows were settled under."""
     faults: list[Fault] = field(default_factory=list)
     rows: int = 0
 
@@ -79,7 +81,7 @@ def good_blocks(desk: Desk, entity: Entity, entry: FileEntry, path: Path, return
     """The part's rows that stand, block by block; the others go to `returned`."""
     schema, first = change_schema(entity), 1
     for block in file_blocks(path, entry.name):
-        good, faults = desk.gate.split(entity, fitted(block, schema), first)
+        good, faults = desk.gate.split(entity, fitted(block, schema), first, version=returned.version)
         first += block.num_rows
         if faults:
             returned.add(entry, faults)

@@ -7,6 +7,7 @@ because only that room may know both nodes.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 
 from hub.catalog.authority import changed, words
+from hub.catalog.codes import CodeChange, changed_tables, parse
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
 from hub.errors import InputError
@@ -22,7 +24,7 @@ from hub.registry import versions
 from hub.registry.rows import counts
 from hub.registry.versions import STATES, Version
 from ministry_node.desk import require_ministry
-from ministry_node.registry import publish_registry
+from ministry_node.registry import CodeFile, publish_registry
 from province_node.cli import Today, options_of
 from province_node.registry import RegistryPlan, apply_registry, plan_registry
 from province_node.settle import require_province
@@ -39,26 +41,56 @@ def publish(
         Path, typer.Argument(metavar="文件", help="按 schemas/authority.yaml 写的登记，version 须大于已有版本")
     ],
     note: Annotated[str, typer.Option("--note", metavar="说明", help="一句话说明为什么改，记入审计")] = "",
+    codes: Annotated[
+        Path | None,
+        typer.Option(
+            "--codes",
+            metavar="文件",
+            help="随附的代码表 CSV（列 table、code、name），整表替换；未列的表沿用上一版",
+        ),
+    ] = None,
+    installed: Annotated[
+        bool, typer.Option("--installed-codes", help="以本机安装的代码表为底，不沿用上一版（软件升级后用）")
+    ] = False,
 ) -> None:
-    """部级：检查、签名并向各省发布一版权威源登记。"""
+    """部级：检查、签名并向各省发布一版权威源登记及其代码表。"""
     shell = shell_of(ctx)
     node = shell.open_node()
     require_ministry(node)
-    try:
-        document = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            "E1113", "权威源登记文件无法读取", where=file.name, step="核对文件名，文件须为 UTF-8"
-        ) from error
     done = publish_registry(
-        node, document, name=file.name, note=note, actor=shell.actor(), at=shell.now(), rng=os.urandom
+        node,
+        _text(file),
+        name=file.name,
+        note=note,
+        actor=shell.actor(),
+        at=shell.now(),
+        rng=os.urandom,
+        codes=CodeFile(_text(codes), codes.name) if codes else None,
+        installed=installed,
     )
-    body = {"version": done.version, "batch": done.batch.batch_id, "changed_fields": done.changed}
+    body = {
+        "version": done.version,
+        "batch": done.batch.batch_id,
+        "changed_fields": done.changed,
+        "changed_tables": [c.table for c in done.tables],
+    }
 
     def render(console: Console) -> None:
-        console.print(f"✔ 权威源登记第 {done.version} 版已发布　{done.batch.batch_id}　改动 {done.changed} 个数据项")
+        console.print(
+            f"✔ 权威源登记第 {done.version} 版已发布　{done.batch.batch_id}　改动 {done.changed} 个数据项、"
+            f"{len(done.tables)} 张代码表"
+        )
 
     emit(shell, body, render)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "E1113", "权威源登记或代码表文件无法读取", where=file.name, step="核对文件名，文件须为 UTF-8"
+        ) from error
 
 
 @app.command("ls")
@@ -95,9 +127,11 @@ def diff(
     old: Annotated[int, typer.Argument(metavar="旧版", help="比较的旧版号")],
     new: Annotated[int, typer.Argument(metavar="新版", help="比较的新版号")],
 ) -> None:
-    """两版登记之间权威源不同的数据项。"""
+    """两版登记之间权威源不同的数据项和不同的代码。"""
     shell = shell_of(ctx)
-    pair = [versions.registry_of(_version(shell, n).document) for n in (old, new)]
+    both = [_version(shell, n) for n in (old, new)]
+    pair = [versions.registry_of(v.document) for v in both]
+    tables = changed_tables(*(parse(v.tables) for v in both)) if all(v.tables for v in both) else ()
     entities = shell.catalog().entities
     items = [
         {"entity": e, "field": f, "name": entities[e][f].cn, "before": words(a), "after": words(b)}
@@ -108,8 +142,14 @@ def diff(
         console.print(
             table("", ["实体", "字段", "名称", f"第 {old} 版", f"第 {new} 版"], [list(i.values()) for i in items])
         )
+        if tables:
+            console.print(table("", ["代码表", "新增", "取消", "改名"], [_codes(c) for c in tables]))
 
-    emit(shell, {"old": old, "new": new, "changes": items}, render)
+    emit(shell, {"old": old, "new": new, "changes": items, "tables": [asdict(c) for c in tables]}, render)
+
+
+def _codes(change: CodeChange) -> list[str]:
+    return [change.table, *("、".join(some) for some in (change.added, change.removed, change.renamed))]
 
 
 @app.command("plan")
@@ -149,7 +189,19 @@ def _tell_plan(console: Console, entities: Any, found: RegistryPlan) -> None:
     ]
     console.print(table("", ["实体", "字段", "名称", "原权威源", "新权威源", "值将改变", "来源将改变"], rows))
     total = [[entities[e].cn, n, found.changed.get(e, 0)] for e, n in found.settled.items()]
-    console.print(table("", ["实体", "重新定值", "将改动的记录"], total) if total else "没有记录需要重新定值。")
+    console.print(table("", ["实体", "重新定值", "将改动的记录"], total) if total else "没有记录因权威源需要重新定值。")
+    if found.codes:
+        heads = ["代码表", "名称", "新增", "取消", "改名", "将重新判定的来源记录", "现有记录中将失效的代码"]
+        shown = [
+            [c.table, c.name, c.added, c.removed, c.renamed, _per_field(c.rows), _per_field(c.golden)]
+            for c in found.codes
+        ]
+        console.print(table("", heads, shown))
+        console.print("来源记录在下一轮 hub sync run 中重新读取、判定；其余记录不动。")
+
+
+def _per_field(counts: Mapping[str, int]) -> str:
+    return "、".join(f"{field} {n}" for field, n in counts.items()) or "—"
 
 
 def _version(shell: Any, number: int | None) -> Version:
@@ -159,4 +211,4 @@ def _version(shell: Any, number: int | None) -> Version:
 
 
 def _head(version: Version) -> dict[str, Any]:
-    return {k: v for k, v in asdict(version).items() if k not in ("document", "codes")}
+    return {k: v for k, v in asdict(version).items() if k not in ("document", "tables")}

@@ -1,7 +1,8 @@
-"""Whether a round must judge everything anew: code tables, site dictionaries and school codes.
+"""Whether a round must judge everything anew: labels, rules, site dictionaries and school codes.
 
 Decides by digests kept in the settling state. A change of definitions drops contributions that this round has read
-whole; a change of the old/new school codes alone is carried into the kept ones.
+whole; a change of the old/new school codes alone is carried into the kept ones. Code tables are compared code by code
+(`quality.recode`).
 """
 
 from __future__ import annotations
@@ -22,17 +23,16 @@ CROSSWALK = "school_crosswalk"
 
 
 def definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> bool:
-    """Code tables or rules other than those the contributions were judged by: everything is read and judged again."""
+    """Labels or rules other than those the contributions were judged by: everything is read and judged again."""
     return meta(con, "definitions") not in (None, definitions_digest(catalog))
 
 
 def definitions_digest(catalog: Catalog) -> str:
-    """Digest of what normalising and row rules depend on: code tables, labels, site dictionaries; who owns
-    a value does not matter here (`quality.authority` settles again what a changed owner touches)."""
+    """Digest of what normalising and row rules depend on: labels, site dictionaries, rules. Who owns a value and which
+    codes a table has does not matter here (`quality.authority` and `quality.recode` settle again what they touch)."""
     codes = catalog.codes
     body = json.dumps(
         [
-            {n: t.codes for n, t in codes.tables.items()},
             codes.labels,
             sorted(codes.site_loaded),
             sorted(catalog.rules),

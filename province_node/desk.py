@@ -13,11 +13,13 @@ from datetime import datetime
 from typing import Final
 
 from hub.audit import Event, append
+from hub.batch.manifest import CodesetRef
 from hub.catalog import Catalog, load_catalog
 from hub.down.flow import acks
 from hub.errors import HubError
 from hub.keyring import Keyring, open_keyring
-from hub.registered import codeset_ref, schema_ref
+from hub.registered import schema_ref
+from hub.registry.versions import codeset_of
 from hub.settings import FILE, Node
 from hub.store import Reader, Store, Transaction, open_store
 from province_node.head import check_not_behind
@@ -45,7 +47,7 @@ class Desk:
     progress: Progress
 
     def terms(self, reader: Reader, here: Standing, run: int) -> Terms:
-        """What every manifest sealed now says; a plan names the registry its rows were settled under.
+        """What every manifest sealed now says; a plan names the code set its rows were settled under.
 
         Raises E3407 when the stream is frozen, E3622 when this node is behind what the ministry has (protocol 9.5).
         """
@@ -60,12 +62,17 @@ class Desk:
         return Terms(
             keyring=self.keyring,
             schema=schema_ref(self.catalog),
-            codeset=codeset_ref(self.catalog),
+            codeset=codeset_of(reader.connection, self.catalog),
             producer=producer(self.node.party, (self.node.folder / FILE).read_bytes(), run),
             last_receipt=last_receipt(reader, here.position.stream_id),
             created=self.at,
             ack=acks(reader.connection, self.keyring, self.node.party),
         )
+
+    def codeset(self, version: int) -> CodesetRef:
+        """What a batch says of rows settled under this version of the registry (protocol 3.3)."""
+        with self.store.reading() as reader:
+            return codeset_of(reader.connection, self.catalog, version)
 
     def note(self, transaction: Transaction, event: Event, subject: str, detail: Mapping[str, str | int]) -> None:
         """An audit record in the transaction of what it records."""

@@ -1,42 +1,57 @@
-"""Which authority registry a round settles under, and which data items got another owner since the round before.
+"""Which authority registry and code tables a round settles under, and what differs from the round before.
 
 Decides that a registry in force is the very one that was received: a document that was altered in the database stops
-the round. What putting in force takes is `province_node.registry`'s, what a change touches `quality.authority`'s.
+the round. What putting in force takes is `province_node.registry`'s, what a change touches `quality.authority`'s and
+`quality.recode`'s.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Final
 
 import duckdb
 
-from hub.catalog import Catalog, load_catalog
+from hub.catalog import Catalog, codes, load_catalog
 from hub.errors import NotInitialisedError
 from hub.registry import versions
 from hub.settings import Node
 from hub.store import open_store
 from province_node.state import meta, set_meta
 from quality.authority import Change, touched_fields
+from quality.recode import Recoding, recodings
 
 OWNERS: Final = "registry.owners"
+CODES: Final = "registry.codes"
 
 
-def catalog_in_force(node: Node, catalog: Catalog) -> tuple[Catalog, str | None]:
-    """The catalogue with the registry in force and its document, proven to be the one received (E3444 otherwise).
+@dataclass(frozen=True)
+class InForce:
+    """The catalogue a round works by. `document`, `tables`: the registry and the code tables as a judge in another
+    process takes them, None where they are the installed ones."""
 
-    (catalogue as it is, None) while the shipped registry is in force, as in a node without a database.
+    catalog: Catalog
+    document: str | None = None
+    tables: str | None = None
+
+
+def catalog_in_force(node: Node, catalog: Catalog) -> InForce:
+    """The catalogue with registry and code tables in force, proven to be those received (E3444 otherwise).
+
+    The catalogue as it is while the shipped registry is in force, as in a node without a database.
     """
     store = open_store(node.database_url, load_catalog())
     try:
         with store.reading() as reader:
             version = versions.in_force(reader.connection)
             if version.batch_id is None:
-                return catalog, None
+                return InForce(catalog)
             versions.check_signed(reader.connection, version, None)
-            return versions.under(catalog, version), version.document
+            same = version.tables in ("", versions.tables_text(catalog))
+            return InForce(versions.under(catalog, version), version.document, None if same else version.tables)
     except NotInitialisedError:
-        return catalog, None
+        return InForce(catalog)
     finally:
         store.close()
 
@@ -50,7 +65,14 @@ def pending_changes(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> tuple[C
     return touched_fields(before, catalog)
 
 
+def pending_codes(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> tuple[Recoding, ...]:
+    """Code tables that differ from those the state was last settled under; () for an empty state."""
+    known = meta(con, CODES)
+    return () if known is None else recodings(codes.parse(known), catalog)
+
+
 def note_settled(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """What the state is settled under from now on."""
     owners = {f"{e}.{f}": [list(a.order), a.fill] for (e, f), a in catalog.registry.owners.items()}
     set_meta(con, OWNERS, json.dumps(owners, sort_keys=True))
+    set_meta(con, CODES, codes.emit(codes.installed(catalog)))

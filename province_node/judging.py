@@ -15,6 +15,7 @@ from hub.changes import ChangeSet
 from hub.errors import HubError
 from hub.settings import NodeSettings
 from province_node.extract import Alarm
+from province_node.in_force import InForce
 from quality.judge import RunningJudge, start_judge
 from quality.judgement import Judgement
 
@@ -29,18 +30,20 @@ class SecondJudge:
         self.judgement: Judgement | None = None
         """What it said, once `alarms` was asked; None without a judge or where it gave no answer."""
 
-    def look_at(self, changes: ChangeSet, settings: NodeSettings, *, today: str, registry: str | None = None) -> None:
-        """Hands over the change files, with how many rows and which thresholds the node wants; `today` YYYY-MM-DD.
-
-        `registry`: the document of the authority registry in force, unless it is the shipped one.
-        """
+    def look_at(self, changes: ChangeSet, settings: NodeSettings, *, today: str, ruled: InForce) -> None:
+        """Hands over the change files, with how many rows and which thresholds the node wants; `today` YYYY-MM-DD."""
         if self._running is None:
             return
         files: dict[str, list[Path]] = {}
         for file in changes.files:
             files.setdefault(file.entity, []).append(file.path)
         self._running.submit(
-            files, rows=settings.expectation_rows, today=today, rules=settings.rules, registry=registry
+            files,
+            rows=settings.expectation_rows,
+            today=today,
+            rules=settings.rules,
+            registry=ruled.document,
+            tables=ruled.tables,
         )
 
     def alarms(self) -> tuple[Alarm, ...]:

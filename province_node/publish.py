@@ -165,7 +165,8 @@ def _publish(desk: Desk, number: int) -> Published:
         max_rows=min(desk.node.settings.max_batch_rows, limits.rows_per_batch),
         max_files=limits.files_per_batch,
     )
-    plans = tuple(replace(plan, registry=int(settlement.record["registry_version"])) for plan in plans)
+    codeset = desk.codeset(int(settlement.record["registry_version"]))
+    plans = tuple(replace(plan, codeset=codeset) for plan in plans)
     waits = bool(plans) and (pending or not room.admits(len(plans)))
     held_back = full(room, f"变更集 {number} ").sentence() if waits else ""
     todo = _Work(here, covered, () if waits else plans, held_back, swept)

@@ -26,11 +26,13 @@ from hub.store import Store, open_store
 from hub.store.finding_tables import FINDING
 from hub.store.ledger import CHANGE_SET, CONFLICT, EXTRACT, QUARANTINE, RUN, TOMBSTONE
 from hub.store.supplement_tables import TRANSIT_ROW
+from province_node.in_force import catalog_in_force
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.transit import restore_register
 from quality.decisions_effect import forget_beneath
 from quality.expressions import ident, key_text, record_number, text
 from quality.issues import KNOWN_CONFLICT
+from quality.recode import find_retired
 
 _BLOCK = 20_000
 
@@ -65,6 +67,7 @@ def rebuild(node: Node, *, today: str, at: datetime, progress: Callable[[str], N
                 kept += _aliases(con, entity, node.secret())
             number = _counters(con, store, catalog, node.party)
             forget_beneath(con, catalog)
+            find_retired(con, catalog_in_force(node, catalog).catalog)
             _known_conflicts(con, store)
             _register(con, store)
             _close_issues(con, store, node, at)

@@ -1,22 +1,19 @@
 """The authority registry at a province: taken in from the stream `codes`, planned, put in force.
 
 Decides that a version is kept only when it is newer than every one held and can be executed here, that it is put in
-force only while it still is what the ministry signed and its code tables are those installed here, and never an older
-one. What a change touches is settled again by the next round (`quality.authority`); `plan_registry` says how much that
-would be, with nothing kept.
+force, with the code tables that came along, only while it still is what the ministry signed, and never an older one.
+What a change touches is settled again by the next round (`quality.authority`, `quality.recode`); `plan_registry` says
+how much that would be, with nothing kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import duckdb
 import sqlalchemy as sa
@@ -24,7 +21,7 @@ import sqlalchemy as sa
 from connectors.registry import load_sources
 from hub.audit import Event, append
 from hub.batch import wire
-from hub.catalog import Catalog, load_catalog
+from hub.catalog import Catalog, codes, load_catalog
 from hub.catalog.authority import changed, words
 from hub.catalog.model import Registry
 from hub.changes import ChangeFile
@@ -34,14 +31,15 @@ from hub.registry import versions
 from hub.registry.versions import HELD, Version, codes_digest, digest_of
 from hub.settings import Node
 from hub.store import Store, Transaction, open_store
-from hub.store.registry_tables import REGISTRY_VERSION
+from hub.store.registry_tables import REGISTRY_CODES, REGISTRY_VERSION
 from province_node.down_parts import Received
-from province_node.in_force import pending_changes
+from province_node.in_force import pending_changes, pending_codes
 from province_node.own import own_systems, with_own
 from province_node.state import counter, open_state
 from quality.changed import begin_round
 from quality.contributions import create_holding
 from quality.expressions import ident, text
+from quality.recode import CodePlan, code_plans, retire
 from quality.settle import settle
 
 
@@ -59,13 +57,17 @@ class FieldPlan:
 
 @dataclass(frozen=True)
 class RegistryPlan:
-    """`fields`: data items with another owner; `settled`: records asked again; `changed`: change rows, per entity."""
+    """`fields`: data items with another owner; `settled`: records asked again; `changed`: change rows, per entity.
+
+    `codes`: code tables that differ, with the rows each would have judged anew; those wait for the sources to be read.
+    """
 
     version: int
     now: int
     fields: tuple[FieldPlan, ...]
     settled: Mapping[str, int]
     changed: Mapping[str, int]
+    codes: tuple[CodePlan, ...] = ()
 
 
 def take_registry(tx: Transaction, received: Received) -> None:
@@ -82,6 +84,7 @@ def take_registry(tx: Transaction, received: Received) -> None:
             where=received.batch_id,
             step="不予采用；请部级以更高的版本号重新发布",
         )
+    tables = versions.tables_of(received.tables["code"]) if "code" in received.tables else ""
     tx.connection.execute(
         sa.insert(REGISTRY_VERSION),
         {
@@ -89,33 +92,29 @@ def take_registry(tx: Transaction, received: Received) -> None:
             "digest": digest_of(document),
             "state": HELD,
             "document": document,
-            "codes": _codes(received.tables.get("code")),
+            "codes": codes_digest(_with(tables)),
             "batch_id": received.batch_id,
             "signer": received.signer,
             "evidence": received.public["registry"],
             "created": wire.write_utc(received.at),
         },
     )
+    if tables:
+        values = {"version": registry.version, "tables": tables, "evidence": received.public["code"]}
+        tx.connection.execute(sa.insert(REGISTRY_CODES), values)
 
 
-def _codes(rows: Any) -> str:
-    """Digest of the code tables that came along, as `codes_digest` reckons that of an installation."""
-    tables: dict[str, dict[str, str]] = {}
-    if rows is not None:
-        columns = [rows.column(c).to_pylist() for c in ("code_table", "code", "name")]
-        for table, code, name in zip(*columns, strict=True):
-            tables.setdefault(table, {})[code] = name
-    installed = load_catalog().codes.tables
-    empty: dict[str, dict[str, str]] = {name: {} for name, table in installed.items() if not table.codes}
-    body = json.dumps(empty | tables, ensure_ascii=False, sort_keys=True)
-    return "sha256:" + hashlib.sha256(body.encode()).hexdigest()
+def _with(tables: str) -> Catalog:
+    """The definitions with the code tables that came along."""
+    return codes.with_tables(load_catalog(), codes.parse(tables)) if tables else load_catalog()
 
 
 def apply_registry(node: Node, number: int | None, *, actor: str, at: datetime) -> tuple[Version, ...]:
     """Puts versions in force up to `number` (the newest held by default); returns those put in force, () for none.
 
-    Raises `UsageError` E3442 (not held), `VerificationError` E3441 (older), E3444 (not what was signed), `InputError`
-    E3445 (published with other code tables); nothing is put in force then.
+    Registry and code tables come in force in one transaction, with its audit record. Raises `UsageError` E3442 (not
+    held), `VerificationError` E3441 (older), E3444 (not what was signed), `InputError` E3445 (code tables that cannot
+    stand here); nothing is put in force then.
     """
     keyring = open_keyring(node, at=at)
     with _store(node) as store, store.begin() as tx:
@@ -127,13 +126,7 @@ def apply_registry(node: Node, number: int | None, *, actor: str, at: datetime) 
         if version.number == now.number:
             return ()
         versions.check_signed(tx.connection, version, keyring)
-        if version.codes != codes_digest(load_catalog()):
-            raise InputError(
-                "E3445",
-                f"权威源登记第 {version.number} 版随附的代码表与本机安装的不同",
-                where=version.batch_id or "",
-                step="升级本机软件到含新代码表的版本后再启用",
-            )
+        _check_tables(version)
         versions.put_in_force(tx.connection, version, at)
         append(
             tx.connection,
@@ -142,9 +135,31 @@ def apply_registry(node: Node, number: int | None, *, actor: str, at: datetime) 
             node=node.party,
             actor=actor,
             object=f"registry {version.number}",
-            detail={"before": now.number, "batch": version.batch_id or ""},
+            detail={
+                "before": now.number,
+                "batch": version.batch_id or "",
+                "code_tables": len(codes.changed_tables(codes.parse(now.tables), codes.parse(version.tables)))
+                if now.tables and version.tables
+                else 0,
+            },
         )
         return (version,)
+
+
+def _check_tables(version: Version) -> None:
+    """The version's code tables can stand here: none that this installation needs is missing (E3445)."""
+    fits = (
+        not codes.missing_tables(load_catalog(), codes.parse(version.tables))
+        if version.tables
+        else version.codes == codes_digest(load_catalog())
+    )
+    if not fits:
+        raise InputError(
+            "E3445",
+            f"权威源登记第 {version.number} 版随附的代码表与本机安装的不同",
+            where=version.batch_id or "",
+            step="随附的代码表不全，不能装入：升级本机软件，或由部级以新版软件重新发布后再启用",
+        )
 
 
 def plan_registry(node: Node, number: int | None, *, today: str, progress: Callable[[str, str], None]) -> RegistryPlan:
@@ -169,8 +184,9 @@ def plan_registry(node: Node, number: int | None, *, today: str, progress: Calla
         with TemporaryDirectory(prefix="plan-", dir=node.work) as folder:
             settled, files = _try(con, node, catalog, Path(folder), progress)
             fields = _fields(con, catalog, versions.registry_of(now.document), catalog.registry, files)
+            tables = code_plans(con, catalog, pending_codes(con, catalog))
             counts = {e: sum(f.counts.rows for f in some) for e, some in files.items()}
-        return RegistryPlan(version.number, now.number, fields, settled, counts)
+        return RegistryPlan(version.number, now.number, fields, settled, counts, tables)
     finally:
         con.close()
 
@@ -182,6 +198,7 @@ def _try(
     con.execute("BEGIN")
     try:
         begin_round(con, catalog)
+        retire(con, catalog, pending_codes(con, catalog))
         done = settle(
             con,
             catalog,

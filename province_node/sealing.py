@@ -62,8 +62,8 @@ class Plan:
     kind: str = "delta"
     part: tuple[int, int] | None = None
     watermark: Watermark | None = None
-    registry: int | None = None
-    """Version of the authority registry its rows were settled under, where it is not the shipped one."""
+    codeset: CodesetRef | None = None
+    """Registry version and code tables its rows were settled under; those in force without one."""
 
     @property
     def batch_id(self) -> str:
@@ -188,7 +188,7 @@ def sign_batches(
             created=terms.created,
             expires=terms.created + VALIDITY,
             schema=terms.schema,
-            codeset=replace(terms.codeset, version=plan.registry or terms.codeset.version),
+            codeset=plan.codeset or terms.codeset,
             watermark=plan.watermark or Watermark(plan.files[0].lo, plan.files[-1].hi),
             files=tuple(parts),
             recipients=recipients,

@@ -30,7 +30,7 @@ from province_node.decisions import take_in_effect
 from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extract, Extracts, extract_all
 from province_node.findings import check_volume, late_sources, list_findings
-from province_node.in_force import catalog_in_force, note_settled, pending_changes
+from province_node.in_force import InForce, catalog_in_force, note_settled, pending_changes, pending_codes
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
 from province_node.own import mappings_changed, open_own, own_systems, prepare_own, with_own
@@ -40,6 +40,7 @@ from province_node.supplement_store import approved_supplements
 from province_node.transit import Transit, follow_transit
 from quality.changed import accept_reviewed, begin_round, ingest_platform
 from quality.issues import list_issues
+from quality.recode import recode, retire
 from quality.settle import Settled, settle
 from quality.validation import validation_results
 
@@ -107,15 +108,15 @@ def run_round(
     """Extract and settle. The change set lies in `node.changes`; the state is committed. With `plan`, nothing stays."""
     sources = load_sources(node.sources)
     shipped = tuned(load_catalog(sources.site_dictionaries), node.settings.rules)
-    catalog, document = catalog_in_force(node, shipped)
-    own = own_systems(sources, catalog)
-    catalog = with_own(catalog, own)
+    ruled = catalog_in_force(node, shipped)
+    own = own_systems(sources, ruled.catalog)
+    catalog = with_own(ruled.catalog, own)
     con = open_state(node, catalog, today=options.today)
     try:
         wanted = options.judge and not options.plan
         with second_judge(sources.site_dictionaries, wanted=wanted) as judge, transaction(con):
             prepare_own(con, catalog, own)
-            done = _round(con, node, catalog, document, sources, options, nonce, progress, judge)
+            done = _round(con, node, catalog, ruled, sources, options, nonce, progress, judge)
             if options.plan:
                 raise _Plan(done)
         write_pages(node, catalog)
@@ -131,7 +132,7 @@ def _round(
     con: duckdb.DuckDBPyConnection,
     node: Node,
     catalog: Catalog,
-    document: str | None,
+    ruled: InForce,
     sources: Sources,
     options: Options,
     nonce: Callable[[], str],
@@ -139,9 +140,12 @@ def _round(
     judge: SecondJudge,
 ) -> Round:
     run = counter(con, "run") + 1
+    recodings = pending_codes(con, catalog)
+    recode(con, catalog, recodings)
     extracts = _extract(con, node, catalog, sources, options, run, progress)
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
+    retire(con, catalog, recodings)
     number = counter(con, "change_set") + 1
     folder = fresh_folder(node.changes / f"{number:08d}")
     settled = settle(
@@ -158,7 +162,7 @@ def _round(
     )
     check_brake(con, catalog, node, settled, released=options.allow_deletes)
     of_run += check_volume(con, catalog, settled, today=options.today, released=options.allow_volume)
-    judge.look_at(settled.changes, node.settings, today=options.today, registry=document)
+    judge.look_at(settled.changes, node.settings, today=options.today, ruled=ruled)
     list_issues(con, catalog, folder, whole=whole, run=run)
     findings = list_findings(
         con, catalog, folder, whole=whole, run=run, today=options.today, of_run=of_run, wanted=options.soft
@@ -174,7 +178,7 @@ def _round(
         follow_transit(con, catalog, folder, whole=whole, run=run),
     )  # fmt: skip
     keep_results(folder, validation_results(con, catalog, judge.judgement, folder, run=run, today=options.today))
-    _write_record(done, catalog, document, options)
+    _write_record(done, catalog, ruled, options)
     _advance(con, catalog, run, last_extract, settled, number)
     return done
 
@@ -291,7 +295,7 @@ def _advance(
     set_counter(con, "change_log", max(counter(con, "change_log"), settled.changes.hi))
 
 
-def _write_record(done: Round, catalog: Catalog, document: str | None, options: Options) -> None:
+def _write_record(done: Round, catalog: Catalog, ruled: InForce, options: Options) -> None:
     """`round.json` in the change set's folder: everything publishing needs, durable before the state commits."""
     body = {
         "number": done.number,
@@ -300,7 +304,8 @@ def _write_record(done: Round, catalog: Catalog, document: str | None, options: 
         "today": options.today,
         "full": options.full,
         "registry_version": catalog.registry.version,
-        "registry_document": document,
+        "registry_document": ruled.document,
+        "registry_tables": ruled.tables,
         "codes_digest": definitions_digest(catalog),
         "files": [{**asdict(f), "path": f.path.name, "counts": asdict(f.counts)} for f in done.settled.changes.files],
         "extracts": list(done.extracts),

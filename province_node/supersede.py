@@ -126,8 +126,8 @@ def _plan(
     files = tuple(f for f in sets[number].changes.files if row["lo"] <= f.lo and f.hi <= row["hi"])
     later = [settlement for n, settlement in sets.items() if n > number]
     built = newest_rows(desk.catalog, files, number, later, folder=folder, rng=desk.rng)
-    seq, registry = here.position.last_seq + index, int(sets[built.newest].record["registry_version"])
-    plan = Plan(here.position.stream_id, seq, built.files, supersedes=row["batch_id"], registry=registry)
+    seq, codeset = here.position.last_seq + index, desk.codeset(int(sets[built.newest].record["registry_version"]))
+    plan = Plan(here.position.stream_id, seq, built.files, supersedes=row["batch_id"], codeset=codeset)
     return plan, built.newest
 
 

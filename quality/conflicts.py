@@ -91,7 +91,8 @@ def invalid_against_prior(con: duckdb.DuckDBPyConnection, entity: Entity, table:
         f"_ext, _line, 1{_NOWHERE} FROM (SELECT nk, f, rule, _ext, _line, CASE f {own} END AS own, CASE f {kept} END AS prior FROM ("
         f"SELECT k.*, {natural_key(entity, 'k.')} AS nk, split_part(h, ':', 2) AS f, split_part(h, ':', 1) AS rule "
         f"FROM (SELECT k.*, unnest(k._judged) AS h FROM k_{entity.name} k WHERE k._judged IS NOT NULL) k) k "
-        f"JOIN {prior(con, entity)} g ON {match}) WHERE prior IS NOT NULL AND rule IN ('YX05', 'YX14', 'YX18')"
+        f"JOIN {prior(con, entity)} g ON {match}) WHERE prior IS NOT NULL "
+        "AND prior IS DISTINCT FROM own AND rule IN ('YX05', 'YX14', 'YX18')"
     )
 
 

@@ -75,6 +75,7 @@ def create_tables(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         "CREATE TABLE IF NOT EXISTS crosswalk (old VARCHAR, new VARCHAR, confirmed BOOLEAN, _ext INTEGER, _line BIGINT)"
     )
     con.execute("CREATE TABLE IF NOT EXISTS key_alias (entity VARCHAR, key_pk VARCHAR, pk VARCHAR)")
+    con.execute("CREATE TABLE IF NOT EXISTS retired_code (tbl VARCHAR, code VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS student_alias (old VARCHAR, new VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR)")
 
@@ -84,13 +85,7 @@ def load_lookups(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     codes = catalog.codes
     rows: dict[tuple[str, str], str] = {}
     for table in codes.tables.values():
-        seen: dict[str, str] = {}
-        for code, name in table.codes.items():
-            # Upper levels of a hierarchical table share names with their leaves: the longest code is the leaf.
-            if name not in seen or len(code) > len(seen[name]):
-                seen[name] = code
-        rows.update({(table.name, fold_label(name)): code for name, code in seen.items()})
-        rows.update({(table.name, fold_label(c)): c for c in table.codes if (table.name, fold_label(c)) not in rows})
+        rows.update({(table.name, label): code for label, code in spoken(table.codes).items()})
     for table_name, labels in codes.labels.items():
         rows.update({(table_name, fold_label(label)): code for label, code in labels.items()})
     _load(con, "label_code", tbl=[t for t, _ in rows], label=[n for _, n in rows], code=list(rows.values()))
@@ -107,6 +102,17 @@ def load_lookups(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     successors = list(codes.division_successors.items())
     _load(con, "division_successor", old=[o for o, _ in successors], new=[n for _, n in successors])
     _load(con, "variant_character", variant=list(codes.variants), plain=list(codes.variants.values()))
+
+
+def spoken(codes: Mapping[str, str]) -> dict[str, str]:
+    """Folded label → code of one table: its names, and its codes themselves where no name reads like that."""
+    seen: dict[str, str] = {}
+    for code, name in codes.items():
+        # Upper levels of a hierarchical table share names with their leaves: the longest code is the leaf.
+        if name not in seen or len(code) > len(seen[name]):
+            seen[name] = code
+    rows = {fold_label(name): code for name, code in seen.items()}
+    return {fold_label(code): code for code in codes} | rows
 
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, /, **columns: list[str]) -> None:

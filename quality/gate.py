@@ -9,7 +9,7 @@ Tables: `x_<entity>` (rid, outcome) holds every contribution that did not stand;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
@@ -17,6 +17,7 @@ from hub.catalog import Catalog, Entity, SourceTable
 from quality.expressions import ident, key_text, text
 from quality.keys import NEVER_FOUNDED_BY_SCHOOLS, natural_key, school
 from quality.matching import unknown_to_platform
+from quality.recode import still_valid
 from quality.survivorship import Round
 
 NOT_IN_STORE = "主记录未入库"
@@ -38,12 +39,20 @@ def begin_issues(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def open_entity(
-    con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None, *, has_golden: bool = False
+    con: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    table: SourceTable | None,
+    *,
+    has_golden: bool = False,
+    retired: Mapping[str, frozenset[str]] | None = None,
 ) -> None:
-    """Fills `x_<entity>` with what does not stand on its own and makes the view `open_<entity>` of what does."""
+    """Fills `x_<entity>` with what does not stand on its own and makes the view `open_<entity>` of what does.
+
+    `retired`: codes that went, by table (`quality.recode`).
+    """
     con.execute(f"CREATE OR REPLACE TEMP TABLE x_{entity.name} (rid BIGINT, outcome VARCHAR)")
     source = text(table.system if table else "L")
-    spared = spare_values(con, entity, source) if table is not None and has_golden else []
+    spared = spare_values(con, entity, source, retired or {}) if table is not None and has_golden else []
     con.execute(
         f"INSERT INTO x_{entity.name} SELECT rid, CASE WHEN _state = '0' THEN 'cancelled' WHEN _superseded THEN 'superseded' "
         "WHEN _approval = '3' THEN 'rejected' WHEN _approval = '1' THEN 'in_transit' ELSE 'quarantined' END "
@@ -79,7 +88,9 @@ def open_entity(
 OF_ONE_VALUE = ("YX05", "YX14", "YX18")
 
 
-def spare_values(con: duckdb.DuckDBPyConnection, entity: Entity, source: str) -> list[str]:
+def spare_values(
+    con: duckdb.DuckDBPyConnection, entity: Entity, source: str, retired: Mapping[str, frozenset[str]]
+) -> list[str]:
     """Invalid values of the authority where a valid prior one stands: the value falls, not its row (ruling 21).
 
     Fills `spared_<entity>` (rid, fields) and lists each such value as 隔离; returns the fields concerned. A row stays
@@ -87,7 +98,7 @@ def spare_values(con: duckdb.DuckDBPyConnection, entity: Entity, source: str) ->
     """
     fields = [f.name for f in entity.fields if f.name not in entity.key]
     match = " AND ".join(f"g.{ident(k)} = k.{ident(k)}" for k in entity.key)
-    prior = " ".join(f"WHEN {text(f)} THEN g.{ident(f)} IS NOT NULL" for f in fields)
+    prior = " ".join(f"WHEN {text(f)} THEN g.{ident(f)} IS NOT NULL{still_valid(entity[f], retired)}" for f in fields)
     field, rule = "split_part(h, ':', 2)", "split_part(h, ':', 1)"
     good = f"{rule} IN ({', '.join(text(r) for r in OF_ONE_VALUE)}) AND CASE {field} {prior} ELSE FALSE END"
     con.execute(

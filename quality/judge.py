@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from hub.catalog import Catalog, Entity, load_catalog
+from hub.catalog import Catalog, Entity, codes, load_catalog
 from hub.catalog.authority import read_registry
 from hub.catalog.tuning import tuned
 from hub.changes import change_schema
@@ -209,10 +209,12 @@ class RunningJudge:
         today: str,
         rules: RuleSettings | None = None,
         registry: str | None = None,
+        tables: str | None = None,
     ) -> None:
         """Hands over the change files; the child judges while the caller goes on. `rules`: the node's own settings.
 
-        `registry`: the document of the authority registry in force, where it is not the shipped one.
+        `registry`, `tables`: document and code tables of the authority registry in force, where they are not the
+        shipped ones.
         """
         if self._submitted:
             raise RuntimeError("a child judges once")
@@ -223,6 +225,7 @@ class RunningJudge:
             "today": today,
             "rules": rules or {},
             "registry": registry,
+            "tables": tables,
         }
         try:
             self._stdin().write(json.dumps(document).encode() + b"\n")
@@ -304,6 +307,7 @@ def judge_round(node: Node, number: int, site_dictionaries: Path | None = None) 
             today=record["today"],
             rules=node.settings.rules,
             registry=record.get("registry_document"),
+            tables=record.get("registry_tables"),
         )
         return running.finish()
 
@@ -329,6 +333,8 @@ def main(arguments: Sequence[str]) -> int:
     asked = json.loads(line)
     if asked["registry"]:
         catalog = replace(catalog, registry=read_registry(asked["registry"], catalog.entities))
+    if asked["tables"]:
+        catalog = codes.with_tables(catalog, codes.parse(asked["tables"]))
     try:
         files = {n: [Path(p) for p in paths] for n, paths in asked["files"].items()}
         catalog = tuned(catalog, asked["rules"])

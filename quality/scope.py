@@ -1,7 +1,8 @@
 """Scope: which records a round settles again (cost follows the change, not the stock).
 
 Decides, from the rows touched in this round, every record whose outcome could differ: the record itself, its rivals in
-clashes (by old and by new values), what hangs on it, and what counts it. A round over everything has no scope tables.
+clashes (by old and by new values) and theirs, what hangs on it, and what counts it. A round over everything has no scope
+tables.
 
 Tables: `k_<entity>` (a view in a whole round): contributions in scope under current keys, `rid` their row id; `scope_<entity>`: keys.
 """
@@ -103,6 +104,26 @@ def scope_dependent(con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
             "SELECT c.XXDM, c.GH FROM c_jzg_gz c SEMI JOIN scope_jg t USING (XXDM)",
         ]
     _scope(con, entity, *selects)
+    if entity.name == "bj":
+        _add_namesakes(con)
+
+
+def _add_namesakes(con: duckdb.DuckDBPyConnection) -> None:
+    """Classes of the same name as one in scope (WY08), and theirs, until there are no more."""
+    named = "SELECT XXDM, NJDM, BJMC FROM {}_bj SEMI JOIN scope_bj USING (XXDM, BH)"
+    found = f"SELECT XXDM, BH FROM c_bj SEMI JOIN ({named.format('c')} UNION {named.format('m')}) n USING (XXDM, NJDM, BJMC)"
+    while _grow(con, "scope_bj", ("XXDM", "BH"), found):
+        pass
+
+
+def _grow(con: duckdb.DuckDBPyConnection, table: str, keys: tuple[str, ...], found: str) -> int:
+    """Adds the keys that `found` (SQL) names and the scope lacks; returns how many."""
+    filled = " AND ".join(f"{ident(k)} IS NOT NULL" for k in keys)
+    columns = ", ".join(ident(k) for k in keys)
+    row = con.execute(
+        f"INSERT INTO {table} SELECT DISTINCT {columns} FROM ({found}) ANTI JOIN {table} USING ({columns}) WHERE {filled}"
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def scope_students(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
@@ -125,5 +146,19 @@ def scope_students(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         f"CREATE OR REPLACE TEMP TABLE scope_student AS SELECT DISTINCT coalesce(a.new, t.GRBSM) AS GRBSM FROM "
         f"({' UNION ALL '.join(touched + rivals)}) t LEFT JOIN student_alias a ON a.old = t.GRBSM WHERE t.GRBSM IS NOT NULL"
     )
+    _add_rivals(con)
     for name in STUDENT:
         con.execute(f"CREATE OR REPLACE TEMP VIEW scope_{name} AS SELECT GRBSM FROM scope_student")
+
+
+def _add_rivals(con: duckdb.DuckDBPyConnection) -> None:
+    """Students in scope for any reason bring those who share their card, school number or certificate (WY03, WY05,
+    WY09), and theirs, until there are no more: a rival left out would let the other one in."""
+    now = "coalesce(a.new, c.GRBSM)"
+    rivals = []
+    for name, shared in (("xs", "SFZJLXM, SFZJH"), ("xs", "XXDM, XH"), ("xs_by", "BYZSH")):
+        rows = f"SELECT c.*, {now} AS _now FROM c_{name} c LEFT JOIN student_alias a ON a.old = c.GRBSM"
+        mine = f"SELECT {shared} FROM ({rows}) WHERE _now IN (SELECT GRBSM FROM scope_student)"
+        rivals.append(f"SELECT _now AS GRBSM FROM ({rows}) SEMI JOIN ({mine}) m USING ({shared})")
+    while _grow(con, "scope_student", ("GRBSM",), " UNION ".join(rivals)):
+        pass

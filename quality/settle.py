@@ -23,6 +23,7 @@ from quality.expressions import ident, key_text, record_number, text
 from quality.keys import natural_key
 from quality.matching import STUDENT, find_aliases, match_locals
 from quality.own import own_tables
+from quality.recode import retired
 from quality.survivorship import Round, settle_entity
 
 
@@ -106,7 +107,7 @@ def _round(con: duckdb.DuckDBPyConnection, catalog: Catalog, secret: bytes, whol
     filled = [e for e in names if scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM l_{e} LIMIT 1)")]
     filled += [e for e in names if own_tables(catalog, catalog.entities[e])]
     golden = any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in names)
-    return Round(catalog, secret, whole, golden, frozenset(filled))
+    return Round(catalog, secret, whole, golden, frozenset(filled), retired(con))
 
 
 def _prepare_keys(con: duckdb.DuckDBPyConnection, round_: Round) -> int:
@@ -150,7 +151,7 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     elif entity.name == STUDENT[0]:  # WZ08, WY03, YZ10 look at the other tables before their own turn.
         for name in STUDENT:
             scope.make_view(con, catalog.entities[name], whole=round_.whole, aliases=aliases)
-    gate.open_entity(con, entity, table, has_golden=round_.has_golden)
+    gate.open_entity(con, entity, table, has_golden=round_.has_golden, retired=round_.retired)
     if table is not None:
         gate.same_key(con, entity, table, has_golden=round_.has_golden)
     if entity.name in round_.has_local:

@@ -9,6 +9,7 @@ Rules: blocks come and go as Arrow; good rows are never touched one by one; no v
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -73,12 +74,17 @@ def _required(check: Check) -> RowRule | None:
 
 
 class RowGate:
-    """The rules at work over blocks of change rows; use as a context manager. `today`: YYYY-MM-DD, for dated rules."""
+    """The rules at work over blocks of change rows; use as a context manager. `today`: YYYY-MM-DD, for dated rules.
 
-    def __init__(self, catalog: Catalog, *, today: str, memory: str = "512MB") -> None:
-        self._catalog, self._today = catalog, today
+    `under`: the definitions of a version of the registry, whose owners and code tables rows are asked by.
+    """
+
+    def __init__(
+        self, catalog: Catalog, *, today: str, memory: str = "512MB", under: Callable[[int], Catalog] | None = None
+    ) -> None:
+        self._catalog, self._today, self._under = catalog, today, under
         self._con = duckdb.connect(config={"memory_limit": memory, "threads": 1})
-        self._queries: dict[str, tuple[str, str]] = {}
+        self._queries: dict[tuple[int | None, str], tuple[str, str]] = {}
         divisions = ", ".join(text(c) for c in sorted(catalog.codes.divisions))
         self._con.execute(f"CREATE TYPE division AS ENUM ({divisions})")
         self._con.execute("SET VARIABLE today = $1", [today])
@@ -91,9 +97,12 @@ class RowGate:
     ) -> None:
         self._con.close()
 
-    def split(self, entity: Entity, block: Any, first: int) -> tuple[Any, tuple[RowFault, ...]]:
-        """(the block without its bad rows, their faults). `block`: change rows; `first`: number of its first row."""
-        find, name = self._sql(entity)
+    def split(
+        self, entity: Entity, block: Any, first: int, *, version: int | None = None
+    ) -> tuple[Any, tuple[RowFault, ...]]:
+        """(the block without its bad rows, their faults). `block`: change rows; `first`: number of its first row;
+        `version`: of the registry they were settled under, where the gate knows several."""
+        find, name = self._sql(entity, version)
         numbers = pa.array(range(first, first + block.num_rows), pa.int64())
         numbered = pa.table([*block.columns, numbers], names=[*block.schema.names, ROW_NO])
         self._con.register("block", numbered)
@@ -108,10 +117,11 @@ class RowGate:
         mask[[n - first for n in bad]] = False
         return block.filter(pa.array(mask)), faults
 
-    def _sql(self, entity: Entity) -> tuple[str, str]:
+    def _sql(self, entity: Entity, version: int | None) -> tuple[str, str]:
         """Which rows are bad; and, for those, every rule they break."""
-        if entity.name not in self._queries:
-            rules = settled_rules(self._catalog, entity, today=self._today)
+        if (version, entity.name) not in self._queries:
+            catalog = self._catalog if version is None or self._under is None else self._under(version)
+            rules = settled_rules(catalog, entity, today=self._today)
             anything = " OR ".join(f"({r.condition})" for r in rules)
             find = f"SELECT {ROW_NO} FROM block WHERE op <> 'D' AND ({anything}) ORDER BY {ROW_NO}"
             hits = ", ".join(r.sql() for r in rules)
@@ -121,5 +131,5 @@ class RowGate:
                 f"lambda x: x IS NOT NULL))) AS hit FROM block WHERE {ROW_NO} IN (SELECT unnest($1::BIGINT[]))) "
                 f"ORDER BY {ROW_NO}, hit"
             )
-            self._queries[entity.name] = find, name
-        return self._queries[entity.name]
+            self._queries[version, entity.name] = find, name
+        return self._queries[version, entity.name]

@@ -8,7 +8,9 @@ Leaves required-field and cross-row judgement to `quality.gate`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as attribute
 
 import duckdb
 
@@ -20,6 +22,7 @@ from quality.expressions import ident, key_text, record_number, text, texts
 from quality.keys import NEVER_FOUNDED_BY_SCHOOLS
 from quality.matching import unknown_to_platform
 from quality.own import above_owner, may_fill, own_tables
+from quality.recode import still_valid
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Round:
     """True when every record is settled again; otherwise only the keys in `scope_<entity>`."""
     has_golden: bool
     has_local: frozenset[str]
+    retired: Mapping[str, frozenset[str]] = attribute(default_factory=dict)
+    """Codes that went with a version of the code tables, by table: a value from before that has one is valid no more."""
 
 
 def settle_entity(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -> None:
@@ -108,15 +113,16 @@ def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str,
         cases.append((f"l.{name} IS NOT NULL AND {filler} IN {texts(first)}", f"l.{name}", filler))
     speaks = own_speaks(entity, field, catalog.platform_table(entity.name), authority)
     if speaks and authority.order[0] != "L":
-        cases += [own, *_prior(round_, name, index, letter)]
+        cases += [own, *_prior(round_, field, index, letter)]
     if local and may_fill(catalog, entity, field):
         cases.append(_supplement(field, filler))
     if authority.order[0] == "L":
-        cases += _prior(round_, name, index, "L")
+        cases += _prior(round_, field, index, "L")
         if speaks:
-            cases += [own, *_prior(round_, name, index, letter)]
+            cases += [own, *_prior(round_, field, index, letter)]
     if round_.has_golden and authority.order != ("D",):
-        cases.append((f"g.{name} IS NOT NULL AND substr(g.prov, {index}, 1) <> 'F'", f"g.{name}", "'P'"))
+        stood = f"g.{name} IS NOT NULL AND substr(g.prov, {index}, 1) <> 'F'{still_valid(field, round_.retired)}"
+        cases.append((stood, f"g.{name}", "'P'"))
     if not cases:
         return f"NULL::{sql_type(field)}", "'-'"
     value = " ".join(f"WHEN {c} THEN {v}" for c, v, _ in cases)
@@ -124,12 +130,13 @@ def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str,
     return f"CASE {value} END", f"CASE {mark} ELSE '-' END"
 
 
-def _prior(round_: Round, name: str, index: int, letter: str) -> list[tuple[str, str, str]]:
+def _prior(round_: Round, field: Field, index: int, letter: str) -> list[tuple[str, str, str]]:
     """The owner's own earlier value. A supplement's newer word replaces its older one, so it has none behind itself."""
     if not round_.has_golden or letter == "L":
         return []
-    mark = f"substr(g.prov, {index}, 1)"
-    return [(f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D')", f"g.{name}", "'P'")]
+    name, mark = ident(field.name), f"substr(g.prov, {index}, 1)"
+    valid = still_valid(field, round_.retired)
+    return [(f"g.{name} IS NOT NULL AND {mark} IN ({text(letter)}, 'P', 'D'){valid}", f"g.{name}", "'P'")]
 
 
 def _supplement(field: Field, letter: str) -> tuple[str, str, str]:

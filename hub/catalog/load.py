@@ -182,6 +182,7 @@ def _codes(site: Path | None) -> Codes:
     labels: dict[str, dict[str, str]] = {}
     for row in _rows("labels.csv"):
         labels.setdefault(row["table"].replace("LOCAL_XSLB", "XSLB"), {})[row["label"]] = row["code"]
+    national = {n: dict(values.get(n, {})) for n in [*values, *(t for t in SITE_TABLES if t not in values)]}
     loaded = _site(site, values, labels) if site else frozenset()
     tables = {
         n: CodeTable(n, names.get(n, SITE_TABLES.get(n, n)), values.get(n, {}), _is_open(n, loaded))
@@ -193,7 +194,9 @@ def _codes(site: Path | None) -> Codes:
     divisions, current, division_names = _divisions()
     successors = _division_successors(current)
     variants = {r["variant"]: r["plain"] for r in _rows("variant_characters.csv")}
-    return Codes(tables, labels, divisions, current, majors, exact, division_names, loaded, successors, variants)
+    return Codes(
+        tables, labels, divisions, current, majors, exact, division_names, loaded, successors, variants, national
+    )
 
 
 def _is_open(table: str, loaded: frozenset[str]) -> bool:

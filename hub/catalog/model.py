@@ -261,6 +261,8 @@ class Codes:
     """Codes no longer in force → the code now in force; several, comma between, where a division was parted (YX06)."""
     variants: dict[str, str] = field(default_factory=dict)
     """Variant characters of names → the usual one (YZ18)."""
+    national: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The tables without a site's additions: what both tiers hold byte for byte (protocol 3.3)."""
 
 
 @dataclass(frozen=True)

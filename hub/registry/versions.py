@@ -2,7 +2,8 @@
 
 Decides that the shipped document is the version in force until another was put in force, that a version in force is
 never followed by an older one, and that only signed ones count: at a province, the document is read from the very bytes
-of the part whose digest the ministry's manifest names, and that manifest is verified again each time.
+of the part whose digest the ministry's manifest names, and that manifest is verified again each time. The code tables
+that came with a version are part of it: read, proven and put in force together with its document.
 
 States: `published` (ministry), `held` (received, not in force), `in force`, `past`.
 """
@@ -24,14 +25,15 @@ from hub.batch import wire
 from hub.batch.admission import open_manifest
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.layout import MINISTRY, manifest_name
-from hub.batch.manifest import read_manifest
-from hub.catalog import Catalog, load_catalog
+from hub.batch.manifest import CodesetRef, read_manifest
+from hub.catalog import Catalog, codes, load_catalog
 from hub.catalog.authority import read_registry
 from hub.catalog.model import Registry
 from hub.errors import UsageError, VerificationError
 from hub.keyring import Keyring
+from hub.registered import codeset_ref
 from hub.store.ledger import INBOX
-from hub.store.registry_tables import REGISTRY_VERSION
+from hub.store.registry_tables import REGISTRY_CODES, REGISTRY_VERSION
 from schemas import ROOT
 
 PUBLISHED: Final = "published"
@@ -40,11 +42,15 @@ IN_FORCE: Final = "in force"
 PAST: Final = "past"
 STATES: Final = {PUBLISHED: "已发布", HELD: "已收到", IN_FORCE: "启用", PAST: "曾启用"}
 TABLE: Final = "registry"
+CODE_TABLE: Final = "code"
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version as stored. `document`: the YAML text; `codes`: digest of the code tables it was published with."""
+    """One version as stored. `document`: the YAML text; `codes`: digest of the code tables it was published with.
+
+    `tables`: those tables as `hub.catalog.codes.emit` writes them; empty of a version that was taken in without them.
+    """
 
     number: int
     state: str
@@ -56,6 +62,7 @@ class Version:
     signer: str | None
     created: str
     applied_at: str | None
+    tables: str = ""
 
 
 def shipped_document() -> str:
@@ -66,9 +73,9 @@ def shipped_document() -> str:
 def shipped() -> Version:
     """The shipped registry as a version; in force while the store names no other."""
     number, text = load_catalog().registry.version, shipped_document()
-    return Version(
-        number, IN_FORCE, digest_of(text), text, codes_digest(load_catalog()), "随软件安装", None, None, "", None
-    )
+    catalog = load_catalog()
+    digest, tables = codes_digest(catalog), tables_text(catalog)
+    return Version(number, IN_FORCE, digest_of(text), text, digest, "随软件安装", None, None, "", None, tables)
 
 
 def digest_of(document: str) -> str:
@@ -77,22 +84,32 @@ def digest_of(document: str) -> str:
 
 
 def codes_digest(catalog: Catalog) -> str:
-    """Digest of the national code tables of an installation, whatever a site has added (ruling 8)."""
-    codes = (load_catalog() if catalog.codes.site_loaded else catalog).codes
-    body = json.dumps({n: t.codes for n, t in codes.tables.items()}, ensure_ascii=False, sort_keys=True)
+    """Digest of the national code tables of a catalogue, whatever a site has added (ruling 8)."""
+    body = json.dumps({n: dict(t) for n, t in catalog.codes.national.items()}, ensure_ascii=False, sort_keys=True)
     return "sha256:" + hashlib.sha256(body.encode()).hexdigest()
+
+
+def tables_text(catalog: Catalog) -> str:
+    """The national code tables of a catalogue as a version keeps them: those that have codes."""
+    return codes.emit({n: t for n, t in catalog.codes.national.items() if t})
 
 
 def stored(connection: sa.Connection) -> tuple[Version, ...]:
     """Every version the node holds, oldest first; the shipped one first where it is not among them."""
     c = REGISTRY_VERSION.c
     names = (c.version, c.state, c.digest, c.document, c.codes, c.note, c.batch_id, c.signer, c.created, c.applied_at)
-    found = [Version(*row) for row in connection.execute(sa.select(*names).order_by(c.version))]
+    joined = sa.outerjoin(REGISTRY_VERSION, REGISTRY_CODES, REGISTRY_CODES.c.version == c.version)
+    query = sa.select(*names, REGISTRY_CODES.c.tables).select_from(joined).order_by(c.version)
+    found = [_version(list(row)) for row in connection.execute(query)]
     base = shipped()
     if base.number in {v.number for v in found}:
         return tuple(found)
     base = replace(base, state=PAST if any(v.state == IN_FORCE for v in found) else IN_FORCE)
     return tuple(sorted((base, *found), key=lambda v: v.number))
+
+
+def _version(row: list[Any]) -> Version:
+    return Version(*[*row[:-1], row[-1] or ""])  # a version taken in before tables were kept has none
 
 
 def find(connection: sa.Connection, number: int) -> Version:
@@ -115,8 +132,17 @@ def registry_of(document: str) -> Registry:
 
 
 def under(catalog: Catalog, version: Version) -> Catalog:
-    """The catalogue with that version's registry in place of the shipped one."""
-    return catalog if version.batch_id is None else replace(catalog, registry=registry_of(version.document))
+    """The catalogue with that version's registry and code tables in place of the shipped ones."""
+    if version.batch_id is None:
+        return catalog
+    ruled = replace(catalog, registry=registry_of(version.document))
+    return codes.with_tables(ruled, codes.parse(version.tables)) if version.tables else ruled
+
+
+def codeset_of(connection: sa.Connection, catalog: Catalog, number: int | None = None) -> CodesetRef:
+    """The code set of rows settled under a version (the one in force by default), as batches name it (protocol 3.3)."""
+    version = in_force(connection) if number is None else find(connection, number)
+    return codeset_ref(under(catalog, version), version=version.number)
 
 
 def put_in_force(connection: sa.Connection, version: Version, at: datetime) -> None:
@@ -150,10 +176,8 @@ def check_signed(connection: sa.Connection, version: Version, keyring: Keyring |
         return
     c = INBOX.c
     row = connection.execute(sa.select(c.envelope, c.received_at).where(c.batch_id == version.batch_id)).first()
-    evidence = connection.execute(
-        sa.select(REGISTRY_VERSION.c.evidence).where(REGISTRY_VERSION.c.version == version.number)
-    ).scalar_one_or_none()
-    if row is None or evidence is None:
+    parts = _evidence(connection, version.number)
+    if row is None or parts[TABLE] is None or (version.tables and parts[CODE_TABLE] is None):
         raise _unsigned(version.number)
     name, envelope = manifest_name(version.batch_id), bytes(row[0])
     if keyring is not None:
@@ -162,16 +186,39 @@ def check_signed(connection: sa.Connection, version: Version, keyring: Keyring |
     else:
         manifest = read_manifest(parse(envelope, PayloadType.BATCH_MANIFEST, where=name).payload, where=name)
     signed = {entry.entity: entry.digest.plain_sha256 for entry in manifest.files}
-    if hashlib.sha256(evidence).hexdigest() != signed.get(TABLE):
-        raise _unsigned(version.number)
-    if document_of(pq.read_table(io.BytesIO(evidence))) != version.document:
-        raise _unsigned(version.number)
+    read = {TABLE: document_of, CODE_TABLE: tables_of}
+    for table, said in ((TABLE, version.document), (CODE_TABLE, version.tables)):
+        body = parts[table]
+        if not said and table not in signed:
+            continue  # a version that brought no code tables
+        if body is None or hashlib.sha256(body).hexdigest() != signed.get(table):
+            raise _unsigned(version.number)
+        if read[table](pq.read_table(io.BytesIO(body))) != said:
+            raise _unsigned(version.number)
+
+
+def _evidence(connection: sa.Connection, number: int) -> dict[str, bytes | None]:
+    """The signed bytes of both parts of a version, as they were received."""
+    found: dict[str, bytes | None] = {}
+    for name, table in ((TABLE, REGISTRY_VERSION), (CODE_TABLE, REGISTRY_CODES)):
+        query = sa.select(table.c.evidence).where(table.c.version == number)
+        found[name] = connection.execute(query).scalar_one_or_none()
+    return found
 
 
 def document_of(lines: Any) -> str:
     """The document of a `registry` part: its lines in order."""
     rows = sorted(zip(lines.column("line").to_pylist(), lines.column("text").to_pylist(), strict=True))
     return "\n".join(text or "" for _, text in rows) + "\n"
+
+
+def tables_of(rows: Any) -> str:
+    """The code tables of a `code` part, in the order of its rows, as `hub.catalog.codes.emit` writes them."""
+    tables: dict[str, dict[str, str]] = {}
+    columns = [rows.column(c).to_pylist() for c in ("pk", "code_table", "code", "name")]
+    for _, table, code, name in sorted(zip(*columns, strict=True), key=lambda row: row[0]):
+        tables.setdefault(table, {})[code] = name
+    return codes.emit(tables)
 
 
 def _unsigned(number: int) -> VerificationError:

@@ -3,8 +3,8 @@
 Decides columns and keys under the rules of `ledger`: keys assigned by the application, moments as text, JSON as text.
 `down_batch` is the ministry's outbox of the down streams (the province keeps what it took in as `inbox` rows);
 `registry_version` holds every version of the registry a node published or received: `document` as it was signed,
-`evidence` the bytes of the part that carried it; `row_registry` the version of rows settled under another than the
-first.
+`evidence` the bytes of the part that carried it; `registry_codes` the code tables that belong to a version, as JSON,
+with the bytes of the part that carried them; `row_registry` the version of rows settled under another than the first.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ REGISTRY_VERSION: Final = sa.Table(
     sa.Column("signer", text(80)),
     sa.Column("evidence", sa.LargeBinary),
     *(sa.Column(n, text(40)) for n in ("created", "applied_at")),
+)
+REGISTRY_CODES: Final = sa.Table(
+    "registry_codes",
+    METADATA,
+    sa.Column("version", sa.BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    sa.Column("tables", long_text()),
+    sa.Column("evidence", sa.LargeBinary),
 )
 ROW_REGISTRY: Final = sa.Table(
     "row_registry",

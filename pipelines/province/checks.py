@@ -6,7 +6,7 @@ shown (source alarms, open conflicts, receipts that are not 'applied'). The find
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,20 @@ def _judge(node: Node, running: RunningJudge, today: str) -> Judgement:
     with _reading(node) as reader:
         query = sa.select(sa.func.max(STORED.c.cs_no)).where(STORED.c.node == node.party)
         stored = int(reader.connection.execute(query).scalar_one() or 0)
+    record: Mapping[str, Any] = {}
     for number in range(stored + 1, counted(node) + 1):
-        for file in open_settlement(node, number).changes.files:
+        settlement = open_settlement(node, number)
+        record = settlement.record
+        for file in settlement.changes.files:
             files.setdefault(file.entity, []).append(file.path)
-    running.submit(files, rows=node.settings.expectation_rows, today=today, rules=node.settings.rules)
+    running.submit(
+        files,
+        rows=node.settings.expectation_rows,
+        today=today,
+        rules=node.settings.rules,
+        registry=record.get("registry_document"),
+        tables=record.get("registry_tables"),
+    )
     return running.finish()
 
 

@@ -1,0 +1,158 @@
+"""Code tables come in force with a registry version, and only what a changed code touches is asked again."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import duckdb
+import pytest
+import sqlalchemy as sa
+
+from hub.catalog import codes, load_catalog
+from hub.errors import InputError, VerificationError
+from hub.registered import codeset_ref
+from hub.registry import versions
+from hub.registry.rows import version_of
+from hub.registry.versions import shipped_document
+from ministry_node.registry import CodeFile, publish_registry, published_codesets
+from pipelines.lab.round import table_digests
+from pipelines.lab.setup import Lab
+from province_node.listen import listen
+from province_node.registry import apply_registry, plan_registry
+from province_node.settle import Options, run_round
+from tests.down.rounds import lab_round
+from tests.round.labs import AT, TODAY, audit_holds, rows, store_of
+
+HEALTH = load_catalog().codes.tables["JKZK"].codes
+GONE, CAME = "3", "7"
+
+
+def table(values: dict[str, str], name: str = "JKZK") -> str:
+    return "\n".join(["table,code,name", *(f"{name},{code},{label}" for code, label in values.items())])
+
+
+def publish(lab: Lab, text: str | None, version: int = 2, **more: Any) -> Any:
+    document = shipped_document().replace("version: 1", f"version: {version}", 1)
+    given = CodeFile(text, "codes.csv") if text is not None else None
+    done = publish_registry(
+        lab.ministry, document, name="new.yaml", note="", actor="t", at=AT, rng=os.urandom, codes=given, **more
+    )
+    listen(lab.province, at=AT)
+    return done
+
+
+def said(lab: Lab) -> dict[str, int]:
+    """How many contributions of students carry each health code."""
+    with duckdb.connect(str(lab.province.state), read_only=True) as con:
+        found = con.execute("SELECT JKZKM, count(*) FROM c_xs WHERE _state <> '0' GROUP BY 1").fetchall()
+    return {str(k): int(n) for k, n in found}
+
+
+def standing(lab: Lab, code: str) -> set[str]:
+    return {r["pk"] for r in rows(lab.province, "g_xs") if r["jkzkm"] == code}
+
+
+def unknown_labels(lab: Lab) -> int:
+    found = rows(lab.province, "quarantine")
+    return sum(1 for r in found if (r["entity"], r["field"], r["closed_run"]) == ("jzg", "MZM", None))
+
+
+def test_code_tables_are_installed_with_their_version_and_settle_only_what_they_touch(lab: Lab) -> None:
+    before, said_before = rows(lab.province, "g_xs", "pk"), said(lab)
+    assert said_before[CAME] > 0
+    assert standing(lab, GONE)
+    assert not standing(lab, CAME)
+    assert unknown_labels(lab) > 0
+    health = table({c: n for c, n in HEALTH.items() if c != GONE} | {CAME: "待查"})
+    nations = table(load_catalog().codes.tables["MZ"].codes | {"96": "不详族"}, "MZ").removeprefix("table,code,name")
+    done = publish(lab, health + nations)
+    assert {(c.table, c.added, c.removed) for c in done.tables} == {("JKZK", (CAME,), (GONE,)), ("MZ", ("96",), ())}
+    planned = plan_registry(lab.province, None, today=TODAY, progress=lambda _s, _w: None)
+    told = {c.table: c for c in planned.codes}
+    assert told["JKZK"].rows == {"xs.JKZKM": said_before[CAME] + said_before[GONE]}
+    assert told["JKZK"].golden == {"xs.JKZKM": len(standing(lab, GONE))}
+    assert told["MZ"].rows["jzg.MZM"] >= unknown_labels(lab)
+    assert rows(lab.province, "g_xs", "pk") == before
+    apply_registry(lab.province, None, actor="t", at=AT)
+    second = lab_round(lab)
+    assert not second.round.whole
+    assert second.round.alarms == (), "the second judge goes by the same tables"
+    balance = second.round.settled.balance
+    assert balance["xs"].considered < 100
+    assert balance["jzg"].considered < 20
+    assert balance["xs"].inserted == len(standing(lab, CAME)) > 0
+    assert [str(r.verdict) for heard in second.listened for r in heard.receipts] == ["APPLIED"]
+    # A record whose code went is kept as it was, under the version it was settled with, and listed.
+    after = {r["pk"]: r for r in rows(lab.province, "g_xs")}
+    assert [after[r["pk"]] for r in before] == before
+    new, old = next(iter(standing(lab, CAME))), next(iter(standing(lab, GONE)))
+    for node in (lab.province, lab.ministry):
+        store = store_of(node)
+        with store.reading() as reader:
+            assert (version_of(reader, "13", "xs", new), version_of(reader, "13", "xs", old)) == (2, 1)
+        store.close()
+    assert all(p.equal for p in table_digests(second.lab))
+    assert unknown_labels(lab) == 0, "a label finds its code when a version brings it"
+    again = run_round(lab.province, Options(today=TODAY, judge=False), nonce=lambda: "0" * 64)
+    assert again.settled.changes.counts.rows == 0
+    assert audit_holds(lab.province)
+
+
+def test_both_tiers_reckon_the_same_digest_and_old_versions_keep_their_tables(lab: Lab) -> None:
+    publish(lab, table(HEALTH | {CAME: "待查"}))
+    publish(lab, None, 3)
+    publish(lab, None, 4, installed=True)
+    apply_registry(lab.province, None, actor="t", at=AT)
+    known = {}
+    for node in (lab.province, lab.ministry):
+        store = store_of(node)
+        with store.reading() as reader:
+            known[node.party] = {n: versions.codeset_of(reader.connection, load_catalog(), n) for n in (1, 2, 3, 4)}
+        if node is lab.ministry:
+            assert published_codesets(store) == frozenset(known[node.party].values())
+        store.close()
+    assert known[lab.province.party] == known[lab.ministry.party]
+    digests = {n: ref.digest for n, ref in known[lab.province.party].items()}
+    assert digests[2] == digests[3] != digests[1] == digests[4] == codeset_ref(load_catalog()).digest
+
+
+def test_tables_that_lack_what_stands_here_are_not_put_in_force(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(lab, None)
+    here = load_catalog()
+    more = codes.with_tables(here, {**here.codes.national, "JTLB_NEW": {"1": "新"}})
+    monkeypatch.setattr("province_node.registry.load_catalog", lambda: more)
+    with pytest.raises(InputError, match="E3445"):
+        apply_registry(lab.province, None, actor="t", at=AT)
+    assert [(r["version"], r["state"]) for r in rows(lab.province, "registry_version")] == [(2, "held")]
+
+
+@pytest.mark.parametrize("column", ["tables", "evidence"])
+def test_code_tables_altered_in_the_database_are_not_put_in_force(lab: Lab, column: str) -> None:
+    publish(lab, table(HEALTH | {CAME: "待查"}))
+    store = store_of(lab.province)
+    forged: Any = {"tables": codes.emit({"JKZK": {"1": "好"}}), "evidence": b"PAR1"}[column]
+    with store.begin() as tx:
+        tx.connection.execute(sa.text(f"UPDATE registry_codes SET {column} = :v"), {"v": forged})
+    store.close()
+    with pytest.raises(VerificationError, match="E3444"):
+        apply_registry(lab.province, None, actor="t", at=AT)
+    assert [(r["version"], r["state"]) for r in rows(lab.province, "registry_version")] == [(2, "held")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("table,code\nJKZK,1", "缺少列 name"),
+        ("table,code,name\nJKZK,1,", "第 2 行 有空单元格"),
+        ("table,code,name\nNO,1,好", "没有代码表 NO"),
+        ("table,code,name\nJKZK,1,好\nJKZK,1,坏", "第 3 行 代码表 JKZK 中代码 1 出现两次"),
+        ("table,code,name\n", "没有代码"),
+    ],
+)
+def test_a_faulty_code_file_is_not_published(lab: Lab, text: str, says: str) -> None:
+    with pytest.raises(InputError, match="E1114") as caught:
+        publish(lab, text)
+    assert says in caught.value.what
+    assert rows(lab.ministry, "registry_version") == []
+    assert rows(lab.ministry, "down_batch") == []

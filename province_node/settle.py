@@ -17,28 +17,27 @@ from typing import Any
 
 import duckdb
 
-from connectors.base import Source
-from connectors.changes import row_hash_sql
-from connectors.registry import Sources, load_sources, open_source
+from connectors.registry import Sources, load_sources
 from hub.catalog import Catalog, load_catalog
 from hub.catalog.tuning import tuned
-from hub.errors import HubError, UsageError
+from hub.errors import UsageError
 from hub.settings import Node
 from province_node.brake import check_brake
 from province_node.changeset import fresh_folder
 from province_node.decisions import take_in_effect
-from province_node.definitions import CROSSWALK, definitions_changed, definitions_digest, judge_whole
-from province_node.extract import Alarm, Extract, Extracts, extract_all
+from province_node.definitions import definitions_changed, definitions_digest, judge_whole
+from province_node.extract import Alarm, Extracts
 from province_node.findings import check_volume, late_sources, list_findings
 from province_node.in_force import InForce, catalog_in_force, note_settled, pending_changes, pending_codes
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
-from province_node.own import mappings_changed, open_own, own_systems, prepare_own, with_own
+from province_node.own import mappings_changed, own_systems, prepare_own, with_own
 from province_node.quality_pages import keep_results, write_pages
+from province_node.reading import ingest, read_sources
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.supplement_store import approved_supplements
 from province_node.transit import Transit, follow_transit
-from quality.changed import accept_reviewed, begin_round, ingest_platform
+from quality.changed import accept_reviewed, begin_round
 from quality.issues import list_issues
 from quality.recode import recode, retire
 from quality.settle import Settled, settle
@@ -142,7 +141,9 @@ def _round(
     run = counter(con, "run") + 1
     recodings = pending_codes(con, catalog)
     recode(con, catalog, recodings)
-    extracts = _extract(con, node, catalog, sources, options, run, progress)
+    extracts = read_sources(
+        con, node, catalog, sources, full=options.full, run=run, progress=lambda what: progress("extract", what)
+    )
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
     retire(con, catalog, recodings)
@@ -205,80 +206,12 @@ def _take(
     progress("settle", "规范化")
     begin_round(con, catalog)
     take_in_effect(con, node, catalog)
-    read = tuple(_ingest(con, catalog, e, whole=whole) for e in extracts.taken)
+    read = tuple(ingest(con, catalog, e, whole=whole) for e in extracts.taken)
     folder = node.extracts / f"{run:06d}"
     local = ingest_supplements(con, catalog, supplements, folder, first_number=last + 1, reviewed=options.review)
     if options.review:
         accept_reviewed(con, catalog)
     return whole, read, local, last + local.files
-
-
-def _extract(
-    con: duckdb.DuckDBPyConnection,
-    node: Node,
-    catalog: Catalog,
-    sources: Sources,
-    options: Options,
-    run: int,
-    progress: Progress,
-) -> Extracts:
-    opened: dict[str, Source | Alarm] = {}
-    for system in catalog.systems:
-        if system not in sources.systems:
-            opened[system] = Alarm(
-                system, "E2004", f"[E2004] 没有配置数据源 {system}　下一步：在 sources.toml 中补上其 URL"
-            )
-            continue
-        try:
-            opened[system] = open_source(sources.systems[system])
-        except HubError as error:
-            opened[system] = Alarm(system, error.code, error.sentence(), error.retryable)
-    tables = [t for t in catalog.source_tables() if t.entity is not None or t.purpose == CROSSWALK]
-    own = open_own(sources, own_systems(sources, catalog))
-    try:
-        return extract_all(
-            con,
-            [*((opened[t.system], t) for t in tables), *own],
-            first_number=counter(con, "extract") + 1,
-            folder=node.extracts / f"{run:06d}",
-            full=options.full or definitions_changed(con, catalog),
-            overlap=dt.timedelta(hours=node.settings.overlap_hours),
-            progress=lambda what: progress("extract", what),
-        )
-    finally:
-        for source in (*opened.values(), *(s for s, _ in own)):
-            if not isinstance(source, Alarm):
-                source.close()
-
-
-def _ingest(con: duckdb.DuckDBPyConnection, catalog: Catalog, extract: Extract, *, whole: bool) -> Mapping[str, Any]:
-    table = extract.table
-    record: dict[str, Any] = {
-        "extract_no": extract.number, "system": table.system, "source_table": table.table, "mode": extract.mode,
-        "since": extract.since, "until_mark": extract.high_mark, "rows_read": extract.rows, "rows_taken": extract.rows,
-        "unchanged": 0, "removed": 0, "file": f"{extract.file.parent.name}/{extract.file.name}",
-        "sha256": extract.sha256,
-    }  # fmt: skip
-    if table.entity is None:
-        return record
-    columns = [c.name for c in table.columns]
-    done = ingest_platform(
-        con,
-        catalog,
-        table,
-        str(extract.file),
-        extract_no=extract.number,
-        row_hash=row_hash_sql(columns, without=(table.updated,) if table.updated else ()),
-        complete=extract.complete,
-        whole=whole,
-        removed=extract.removed,
-    )
-    con.execute(
-        "INSERT INTO watermark VALUES (?, ?, ?) ON CONFLICT (source_table) DO UPDATE SET "
-        "high_mark = excluded.high_mark, rows_seen = excluded.rows_seen",
-        [table.name, extract.high_mark, extract.rows],
-    )
-    return record | {"rows_taken": done.taken, "unchanged": done.unchanged, "removed": done.removed}
 
 
 def _sums(con: duckdb.DuckDBPyConnection, sql: str) -> dict[str, int]:

@@ -33,7 +33,7 @@ def read_sources(
     *,
     full: bool,
     run: int,
-    progress: Callable[[str], None],
+    progress: Callable[[str, str], None],
 ) -> Extracts:
     """Every table of every platform and own system; one that cannot be read is an alarm. `full`: no watermarks."""
     opened: dict[str, Source | Alarm] = {}
@@ -57,7 +57,7 @@ def read_sources(
             folder=node.extracts / f"{run:06d}",
             full=full or definitions_changed(con, catalog),
             overlap=dt.timedelta(hours=node.settings.overlap_hours),
-            progress=progress,
+            progress=lambda what: progress("extract", what),
         )
     finally:
         for source in (*opened.values(), *(s for s, _ in own)):

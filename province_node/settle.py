@@ -139,14 +139,10 @@ def _round(
     judge: SecondJudge,
 ) -> Round:
     run = counter(con, "run") + 1
-    recodings = pending_codes(con, catalog)
-    recode(con, catalog, recodings)
-    extracts = read_sources(
-        con, node, catalog, sources, full=options.full, run=run, progress=lambda what: progress("extract", what)
-    )
+    recode(con, catalog, pending_codes(con, catalog))
+    extracts = read_sources(con, node, catalog, sources, full=options.full, run=run, progress=progress)
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
-    retire(con, catalog, recodings)
     number = counter(con, "change_set") + 1
     folder = fresh_folder(node.changes / f"{number:08d}")
     settled = settle(
@@ -205,6 +201,7 @@ def _take(
     last = counter(con, "extract") + len(extracts.taken)
     progress("settle", "规范化")
     begin_round(con, catalog)
+    retire(con, catalog, pending_codes(con, catalog))
     take_in_effect(con, node, catalog)
     read = tuple(ingest(con, catalog, e, whole=whole) for e in extracts.taken)
     folder = node.extracts / f"{run:06d}"

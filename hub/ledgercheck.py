@@ -81,11 +81,14 @@ class Expected:
         self._con.execute("INSERT INTO held SELECT * FROM staged")
         self._con.execute("DELETE FROM staged")
 
-    def empty(self, buckets: Iterable[int]) -> None:
-        """A repair begins: rows and tombstones of these buckets are gone."""
+    def empty(self, buckets: Iterable[int], *, but: Sequence[str] = ()) -> None:
+        """A repair begins: rows and tombstones of these buckets are gone. `but`: records whose rows were kept out."""
         listed = ",".join(str(int(b)) for b in buckets)
         if listed:
-            self._con.execute(f"DELETE FROM held WHERE {bucket_sql()} IN ({listed})")
+            self._con.execute(
+                f"DELETE FROM held WHERE {bucket_sql()} IN ({listed}) AND NOT list_contains($1::VARCHAR[], pk)",
+                [list(but)],
+            )
 
     def differences(self, rows: Iterable[Any], graves: Iterable[Any]) -> Iterator[Finding]:
         """What a store's rows and tombstones (`Reader.read`, `Reader.buried`) have otherwise; the first of each."""

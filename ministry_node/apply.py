@@ -30,7 +30,7 @@ from hub.registry.rows import differs, note_rows, standing
 from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import INBOX
 from hub.verdict import Verdict
-from ministry_node import kinds, position, receipts, returned
+from ministry_node import kinds, position, receipts, returned, timeline
 from ministry_node.admit import header_of
 from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
@@ -122,12 +122,14 @@ def _effect(
     desk: Desk, tx: Transaction, manifest: Manifest, ruling: Ruling, files: Callable[[], Files] | None
 ) -> tuple[Ruling, ReceiptCounts]:
     """Rows and lineage; PARTIAL where some of the rows had to stay out."""
-    if manifest.kind in KINDS and files is not None:
-        return ruling, kinds.apply(desk, tx, manifest, files)
     found = Returned(manifest.rows.total, manifest.batch_id, manifest.codeset.version)
-    with marks_of(desk, tx.connection) as marks:
-        counts = _all_rows(desk, tx, manifest, files, found, marks)
-        match_batch(tx, desk, manifest, marks)
+    if manifest.kind in KINDS and files is not None:
+        counts, bad = kinds.apply(desk, tx, manifest, files)
+        found = bad or found
+    else:
+        with marks_of(desk, tx.connection) as marks:
+            counts = _all_rows(desk, tx, manifest, files, found, marks)
+            match_batch(tx, desk, manifest, marks)
     write_lineage(tx.connection, manifest)
     if not found.rows:
         return ruling, counts
@@ -175,7 +177,7 @@ def _rows(
     for name, run in groupby(files, key=lambda pair: pair[0].entity):
         entity = desk.catalog.entities[name]
         try:
-            told = _told(desk, entity, run, found, noted, marks)
+            told = _told(desk, tx, manifest, entity, run, found, noted, marks)
             total += tx.apply(entity, party, told, batch=batch, at=desk.at, keys_under=change_set_number(manifest))
         except InputError as failure:
             raise of_rows(failure, batch) from None
@@ -187,16 +189,20 @@ def _rows(
 
 def _told(
     desk: Desk,
+    tx: Transaction,
+    manifest: Manifest,
     entity: Entity,
     run: Iterable[tuple[FileEntry, Path]],
     found: Returned,
     noted: list[Any] | None,
     marks: Marks,
 ) -> Iterator[Any]:
-    """The good rows as they are applied; `noted` collects the records whose registry version is to be noted."""
+    """The good rows as they are applied, written into the timeline; `noted` collects the records whose registry
+    version is to be noted."""
     for entry, path in run:
         desk.progress("intake", f"{found.where}　{entry.entity}　{entry.rows.total:,} 行")
-        for block in returned.good_blocks(desk, entity, entry, path, found):
+        for block, numbers in returned.good_blocks(desk, entity, entry, path, found):
+            timeline.note(tx, manifest, entry, block, numbers)
             if noted is not None:
                 noted.append(standing(block))
             marks.note(entity.name, block)

@@ -1,7 +1,7 @@
-"""The census at the ministry: compared, the differing buckets asked for again, and replaced (protocol 9.3).
+"""The census at the ministry: compared, and the differing buckets asked for again (protocol 9.3).
 
-Decides which buckets differ and that a repair is taken only for buckets that were asked for, only if afterwards they
-hold exactly what the province says they hold. The `census` table keeps, per census batch, what is still to be repaired.
+Decides which buckets differ and which may be repaired; the repair itself is `repair`'s. The `census` table keeps, per
+census batch, what is still to be repaired.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from hub.batch.control import Control, Repair, sign_control
 from hub.batch.layout import StreamId
 from hub.batch.manifest import FileEntry, Manifest
 from hub.batch.receipt import ReceiptCounts
-from hub.census import CENSUS, Tally, bucket_of, differing, in_buckets, read_census, rows_of, tally, within
-from hub.errors import InputError
+from hub.census import CENSUS, Tally, bucket_of, differing, read_census, rows_of, tally
 from hub.store import Reader, Transaction
 from hub.store.census_tables import CENSUS as LEDGER
 from hub.store.exchange_tables import RETURNED_ROW
@@ -88,7 +87,7 @@ def take(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> Recei
             "decided_at": wire.write_utc(desk.at),
         },
     )
-    _note(tx, desk, Event.CENSUS_COMPARED, manifest.batch_id, {"differing": count, "rows": rows_of(there)})
+    note(tx, desk, Event.CENSUS_COMPARED, manifest.batch_id, {"differing": count, "rows": rows_of(there)})
     return ReceiptCounts()
 
 
@@ -118,69 +117,31 @@ def order_repairs(desk: Desk, party: str) -> int | None:
     desk.server.publish(party, order.name, sign_control(order, desk.keyring.signer), replace=True)
     with desk.store.begin() as tx:
         _update(tx, newest, state=ORDERED)
-        _note(tx, desk, Event.CONTROL_ISSUED, order.name, {"repair": newest.differing, "party": party})
+        note(tx, desk, Event.CONTROL_ISSUED, order.name, {"repair": newest.differing, "party": party})
     return number
 
 
-def repair(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> ReceiptCounts:
-    """Replaces the buckets that a repair batch lists by its rows, and holds the result against its own digests.
-
-    Raises E_SCHEMA (buckets nobody asked for, no list first), E_COUNTS (the buckets do not come out as listed).
-    """
-    party, where = manifest.stream_id.party, manifest.batch_id
-    asked = _newest(tx, party)
-    counts, scope = ReceiptCounts(), None
-    for entry, path in files:
-        if entry.n == 1:
-            if entry.entity != CENSUS:
-                raise refused("E_SCHEMA", "修复批次须先列出分桶", where=entry.name)
-            scope = read_census(path)
-            _check_asked(scope, asked, where)
-            counts = ReceiptCounts(deleted=_empty(desk, tx, party, scope))
-        elif scope is None or entry.entity not in scope:
-            raise refused("E_SCHEMA", "有不在分桶清单中的实体", where=entry.name)
-        else:
-            try:
-                done = tx.apply(desk.catalog.entities[entry.entity], party, [path], batch=where, at=desk.at)
-            except InputError as failure:
-                raise refused("E_ROWS_BAD", f"{failure.what}（{failure.code}）", where=entry.name) from None
-            counts = ReceiptCounts(counts.ins + done.inserted, counts.upd + done.updated, counts.deleted)
-    if scope is None or asked is None:
-        raise refused("E_SCHEMA", "修复批次须先列出分桶", where=where)
-    buckets = {e: tuple(sorted(some)) for e, some in scope.items()}
-    after = {e: tally(desk.catalog.entities[e], _rows(desk, tx, party, e, some)) for e, some in buckets.items()}
-    if differing(within(after, buckets), within(scope, buckets)):
-        raise refused("E_COUNTS", "修复后的分桶与清单所列不符", where=where)
-    left = {e: tuple(b for b in some if b not in scope.get(e, {})) for e, some in asked.open.items()}
-    left = {e: some for e, some in left.items() if some}
-    _update(tx, asked, buckets=_written(left), repaired_by=where, state=ORDERED if left else REPAIRED)
-    _note(tx, desk, Event.BUCKETS_REPAIRED, where, {"buckets": sum(map(len, buckets.values()))})
-    return counts
+def asked_for(reader: Reader, party: str) -> Compared | None:
+    """The newest census, whose differing buckets may be repaired."""
+    return _newest(reader, party)
 
 
-def _check_asked(scope: Tally, asked: Compared | None, where: str) -> None:
+def check_asked(scope: Tally, asked: Compared | None, where: str) -> None:
+    """E_SCHEMA for buckets nobody asked for."""
     allowed = asked.open if asked is not None and asked.state == ORDERED else {}
     beyond = sum(b not in allowed.get(e, ()) for e, some in scope.items() for b in some)
     if beyond or not scope:
         raise refused("E_SCHEMA", f"有 {beyond} 个分桶未要求修复", where=where)
 
 
-def _empty(desk: Desk, tx: Transaction, party: str, scope: Tally) -> int:
-    """Removes rows and tombstones of the buckets; the rows that were there."""
-    gone = 0
-    for name, some in scope.items():
-        entity = desk.catalog.entities[name]
-        pks = [pk for found in in_buckets(tx.read(entity, node=party, columns=["pk"]), some) for pk in found]
-        graves = tx.buried(entity, party)
-        pks += [pk for found in in_buckets(graves, some) for pk in found]
-        gone += tx.forget(entity, party, pks, at=desk.at)
-    return gone
-
-
-def _rows(desk: Desk, reader: Reader, party: str, name: str, buckets: Iterable[int]) -> Any:
-    entity = desk.catalog.entities[name]
-    found = in_buckets(reader.read(entity, node=party, columns=["pk"]), buckets)
-    return reader.read(entity, node=party, pks=[pk for some in found for pk in some])
+def repaired(tx: Transaction, party: str, scope: Tally, batch: str) -> None:
+    """The buckets of a repair are no longer open; the census is REPAIRED with the last of them."""
+    asked = _newest(tx, party)
+    if asked is None:
+        raise RuntimeError("only what a census asked for is repaired")
+    left = {e: tuple(b for b in some if b not in scope.get(e, {})) for e, some in asked.open.items()}
+    left = {e: some for e, some in left.items() if some}
+    _update(tx, asked, buckets=_written(left), repaired_by=batch, state=ORDERED if left else REPAIRED)
 
 
 def compared(reader: Reader, party: str | None = None) -> list[Compared]:
@@ -241,5 +202,6 @@ def _written(buckets: Buckets) -> str:
     return json.dumps({e: list(some) for e, some in sorted(buckets.items())}, separators=(",", ":"))
 
 
-def _note(tx: Transaction, desk: Desk, event: Event, subject: str, detail: dict[str, str | int]) -> None:
+def note(tx: Transaction, desk: Desk, event: Event, subject: str, detail: dict[str, str | int]) -> None:
+    """An audit record of the census, in the transaction of what it records."""
     append(tx.connection, event, ts=desk.at, node=desk.node.party, actor="intake", object=subject, detail=detail)

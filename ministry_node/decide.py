@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from hub.batch.content import StockFacts, check_guards
-from hub.batch.manifest import Manifest
+from hub.batch.manifest import Manifest, RowCounts
 from hub.batch.receipt import Head, Reason, Receipt, ReceiptCounts, receipt_files
 from hub.batch.sequence import PeerStream
 from hub.errors import HubError, RefusedError
@@ -97,15 +97,18 @@ def of_rows(error: HubError, where: str) -> RefusedError:
     return refused("E_SCHEMA" if error.code == _FORM else "E_ROWS_BAD", f"{error.what}（{error.code}）", where=where)
 
 
-def guard(manifest: Manifest, stock: StockFacts, *, least_deletes: int) -> RefusedError | None:
-    """The brakes of protocol 7.2; None when none trips.
+def guard(
+    manifest: Manifest, stock: StockFacts, *, least_deletes: int, rows: RowCounts | None = None
+) -> RefusedError | None:
+    """The brakes of protocol 7.2; None when none trips. `rows`: the effect, where the manifest's rows are not it.
 
     `least_deletes`: at most so many deletes are never looked at (setting `min_braked_deletes`): in a province that has
     just begun, two per cent are a handful of rows.
     """
-    quiet = manifest.rows.deleted <= least_deletes
+    counted = rows or manifest.rows
+    quiet = counted.deleted <= least_deletes
     try:
-        check_guards(manifest, StockFacts(0 if quiet else stock.rows, stock.median_rows))
+        check_guards(manifest, StockFacts(0 if quiet else stock.rows, stock.median_rows), rows=counted)
     except RefusedError as tripped:
         return tripped
     return None

@@ -144,22 +144,23 @@ def _replay(desk: Desk, reader: Reader, expected: Expected, kept: list[Kept]) ->
             try:
                 with _plaintext(desk, one.manifest, entry) as path:
                     if entry.entity == CENSUS:
-                        expected.empty(read_census(path).get(name, {}))
+                        kept_out = [pk for pk, _ in _kept_out(reader, one, name)]
+                        expected.empty(read_census(path).get(name, {}), but=kept_out)
                     elif kind == "snapshot-part":
                         expected.stage(path)
                     else:
-                        expected.merge(path, without=_kept_out(reader, one, entry))
+                        expected.merge(path, without=_kept_out(reader, one, name))
             except HubError as failure:
                 yield Finding("store", entry.name, failure.what)
                 return
 
 
-def _kept_out(reader: Reader, one: Kept, entry: FileEntry) -> list[tuple[str, int]]:
-    """Rows of a part that a PARTIAL decision sent back."""
+def _kept_out(reader: Reader, one: Kept, entity: str) -> list[tuple[str, int]]:
+    """Rows of an entity that a PARTIAL decision sent back."""
     if str(one.row["verdict"]) != "PARTIAL":
         return []
     c = RETURNED_ROW.c
-    query = sa.select(c.pk, c.row_ver).where(c.batch_id == one.row["batch_id"], c.entity == entry.entity).distinct()
+    query = sa.select(c.pk, c.row_ver).where(c.batch_id == one.row["batch_id"], c.entity == entity).distinct()
     return [(str(pk), int(version)) for pk, version in reader.connection.execute(query)]
 
 

@@ -10,16 +10,18 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
-from hub.batch.content import check_watermark
+from hub.batch.content import StockFacts, check_watermark
 from hub.batch.manifest import FileEntry, Manifest
 from hub.batch.receipt import ReceiptCounts
 from hub.census import KINDS
 from hub.errors import RefusedError
 from hub.store import Reader, Transaction
 from hub.verdict import refused
-from ministry_node import census, snapshot
+from ministry_node import census, repair, snapshot
+from ministry_node.decide import guard
 from ministry_node.desk import Desk
 from ministry_node.matching import match_province
+from ministry_node.returned import Returned
 
 Files = Generator[tuple[FileEntry, Path], None, None]
 
@@ -38,11 +40,17 @@ def check_mark(manifest: Manifest, previous_hi: int | None) -> None:
         raise refused("E_WATERMARK", "普查、修复和快照不占用变更编号", where=manifest.batch_id)
 
 
-def tripped(desk: Desk, reader: Reader, manifest: Manifest, files: Callable[[], Files]) -> RefusedError | None:
-    """What holds such a batch for two persons: the last part of a snapshot, with what the swap would change.
+def tripped(
+    desk: Desk, reader: Reader, manifest: Manifest, files: Callable[[], Files], stock: StockFacts
+) -> RefusedError | None:
+    """What holds such a batch for two persons: the last part of a snapshot, with what the swap would change, and a
+    repair whose effect would trip the brakes of any other batch.
 
     Raises what makes it void instead. None for the others.
     """
+    if manifest.kind == census.REPAIR:
+        effect = repair.weigh(desk, reader, manifest, files).rows
+        return guard(manifest, stock, least_deletes=desk.node.settings.min_braked_deletes, rows=effect)
     if not snapshot.is_last(manifest):
         return None
     with closing(files()) as found:
@@ -51,17 +59,21 @@ def tripped(desk: Desk, reader: Reader, manifest: Manifest, files: Callable[[], 
     return refused("E_GUARD", words, where=manifest.batch_id)
 
 
-def apply(desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], Files]) -> ReceiptCounts:
-    """The batch's effect on rows and ledger, in the transaction of its receipt."""
+def apply(
+    desk: Desk, tx: Transaction, manifest: Manifest, files: Callable[[], Files]
+) -> tuple[ReceiptCounts, Returned | None]:
+    """The batch's effect on rows and ledger, in the transaction of its receipt; the bad rows of a repair."""
+    if manifest.kind == census.REPAIR:
+        done = repair.repair(desk, tx, manifest, files)
+        match_province(tx, desk, manifest.stream_id.party, evidence=manifest.batch_id)
+        return done
     with closing(files()) as found:
         if manifest.kind == "census":
-            return census.take(desk, tx, manifest, found)
-        if manifest.kind == census.REPAIR:
-            counts = census.repair(desk, tx, manifest, found)
-        elif snapshot.is_last(manifest):
+            return census.take(desk, tx, manifest, found), None
+        if snapshot.is_last(manifest):
             counts = snapshot.swap(desk, tx, manifest, snapshot.verify(desk, tx, manifest, found))
         else:
             snapshot.stage(desk, tx, manifest, found)
-            return ReceiptCounts()
+            return ReceiptCounts(), None
     match_province(tx, desk, manifest.stream_id.party, evidence=manifest.batch_id)
-    return counts
+    return counts, None

@@ -5,20 +5,17 @@ Decides that a batch of the exchange is a change set here, numbered by epoch and
 
 from __future__ import annotations
 
-from typing import Final
-
 import sqlalchemy as sa
 
 from hub.batch.manifest import Manifest
 from hub.census import CENSUS, KINDS
 from hub.store.ledger import LINEAGE
-
-_EPOCH: Final = 10**10
+from hub.store.version_tables import number_of
 
 
 def change_set_number(manifest: Manifest) -> int:
     """The number under which a batch is a change set here."""
-    return manifest.stream_id.epoch * _EPOCH + manifest.seq
+    return number_of(manifest.stream_id.epoch, manifest.seq)
 
 
 def write_lineage(connection: sa.Connection, manifest: Manifest) -> None:

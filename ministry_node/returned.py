@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -77,15 +78,20 @@ def quarantine_id(batch: str) -> str:
     return f"quarantine:{batch}"
 
 
-def good_blocks(desk: Desk, entity: Entity, entry: FileEntry, path: Path, returned: Returned) -> Iterator[Any]:
-    """The part's rows that stand, block by block; the others go to `returned`."""
+def good_blocks(
+    desk: Desk, entity: Entity, entry: FileEntry, path: Path, returned: Returned
+) -> Iterator[tuple[Any, Any]]:
+    """The part's rows that stand, block by block, each with the numbers of its rows in the file (from 1); the others
+    go to `returned`."""
     schema, first = change_schema(entity), 1
     for block in file_blocks(path, entry.name):
         good, faults = desk.gate.split(entity, fitted(block, schema), first, version=returned.version)
+        numbers = np.arange(first, first + block.num_rows, dtype=np.int64)
         first += block.num_rows
         if faults:
             returned.add(entry, faults)
-        yield good
+            numbers = np.setdiff1d(numbers, [fault.row_no for fault in faults])
+        yield good, pa.array(numbers)
 
 
 def keep(tx: Transaction, desk: Desk, manifest: Manifest, faults: Sequence[Fault]) -> None:
@@ -95,7 +101,7 @@ def keep(tx: Transaction, desk: Desk, manifest: Manifest, faults: Sequence[Fault
 
 def clear(connection: sa.Connection, catalog: Catalog, manifest: Manifest) -> int:
     """Takes out of the quarantine what this batch put right; how many faults."""
-    entities = {entry.entity for entry in manifest.files}
+    entities = {entry.entity for entry in manifest.files} & set(catalog.entities)
     return sum(
         clear_returned(connection, catalog.entities[name], manifest.stream_id.party, by=manifest.batch_id)
         for name in sorted(entities)

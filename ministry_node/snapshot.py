@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from hub.audit import Event, append
@@ -25,7 +26,9 @@ from hub.census import CENSUS, Difference, Tally, compare, differing, load, read
 from hub.errors import InputError
 from hub.store import Reader, Transaction
 from hub.store.ledger import NODE_STATE
+from hub.store.rows import file_blocks
 from hub.verdict import refused
+from ministry_node import timeline
 from ministry_node.desk import Desk
 
 SNAPSHOT: Final = "snapshot-part"
@@ -85,13 +88,23 @@ def stage(desk: Desk, tx: Transaction, manifest: Manifest, files: Iterable[tuple
     party = manifest.stream_id.party
     if i == 1:
         tx.unstage(party)
+        timeline.unstaged(tx, manifest)
     for entry, path in files:
         desk.progress("intake", f"{manifest.batch_id}　快照 {i}/{k}　{entry.entity}　{entry.rows.total:,} 行")
         try:
-            tx.stage(desk.catalog.entities[entry.entity], party, [path])
+            tx.stage(desk.catalog.entities[entry.entity], party, _told(tx, manifest, entry, path))
         except InputError as failure:
             raise refused("E_ROWS_BAD", f"{failure.what}（{failure.code}）", where=entry.name) from None
     _keep(tx.connection, manifest.stream_id, Progress(i + 1, k))
+
+
+def _told(tx: Transaction, manifest: Manifest, entry: FileEntry, path: Path) -> Iterator[Any]:
+    """The rows as they are staged, written into the timeline, where they count with the last part."""
+    first = 1
+    for block in file_blocks(path, entry.name):
+        timeline.note(tx, manifest, entry, block, pa.array(range(first, first + block.num_rows), pa.int64()))
+        first += block.num_rows
+        yield block
 
 
 def verify(desk: Desk, reader: Reader, manifest: Manifest, files: Iterable[tuple[FileEntry, Path]]) -> Difference:
@@ -129,6 +142,8 @@ def swap(desk: Desk, tx: Transaction, manifest: Manifest, found: Difference) -> 
     """The swap, released by two persons: golden rows, tombstones, progress and audit in the caller's transaction."""
     party = manifest.stream_id.party
     for entity in desk.catalog.entities.values():
+        golden, shadow = desk.store.tables.golden[entity.name].name, desk.store.tables.shadow[entity.name].name
+        timeline.note_swap(tx, manifest, entity, golden, shadow)
         tx.swap(entity, party, batch=manifest.batch_id, at=desk.at)
     tx.connection.execute(sa.delete(NODE_STATE).where(NODE_STATE.c.name == _name(manifest.stream_id)))
     append(

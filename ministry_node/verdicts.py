@@ -156,7 +156,7 @@ def _tripped(desk: Desk, manifest: Manifest, stock: StockFacts, files: Callable[
     with desk.store.reading() as reader:
         snapshot.check_expected(reader.connection, manifest)
         if manifest.kind in KINDS:
-            return kinds.tripped(desk, reader, manifest, files)
+            return kinds.tripped(desk, reader, manifest, files, stock)
     return guard(manifest, stock, least_deletes=desk.node.settings.min_braked_deletes)
 
 

@@ -64,12 +64,14 @@ def check_bad_rows(bad: int, total: int, *, where: str = "") -> None:
         raise refused("E_ROWS_BAD", f"{total} 行中有 {bad} 行不合格", where=where)
 
 
-def check_guards(manifest: Manifest, stock: StockFacts) -> None:
+def check_guards(manifest: Manifest, stock: StockFacts, *, rows: RowCounts | None = None) -> None:
     """Brakes of protocol 7.2: raises E_GUARD (HELD) with every reason, for two persons to look at.
+
+    `rows`: what the batch would do to the rows that stand, where that is not what its manifest counts (a repair).
 
     Size is compared only once there is a median; a first snapshot is held for being a snapshot.
     """
-    rows = manifest.rows
+    rows = rows or manifest.rows
     reasons: list[str] = []
     if manifest.kind in ("snapshot", "snapshot-part"):
         reasons.append("全量快照")

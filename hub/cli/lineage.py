@@ -20,6 +20,7 @@ from hub.cli.output import emit, table
 from hub.cli.records import entity_of
 from hub.cli.release import Release, release_of
 from hub.cli.shell import Shell, shell_of
+from hub.cli.timeline import versions_at_ministry
 from hub.cli.trace import Row, Tracer, said_by
 from hub.errors import HubError, UsageError
 from hub.keyring import Keyring, open_keyring
@@ -30,6 +31,8 @@ from hub.store import Reader, Store
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="溯源：一个值从哪里来、随哪一批到达。")
 
 OPERATIONS = {"I": "新增", "U": "更新", "D": "删除"}
+# What only the ministry's timeline says of a version.
+AT_MINISTRY = ("file", "line", "since", "receipt", "counted")
 
 
 @app.callback()
@@ -75,11 +78,17 @@ def story(
     with store.reading() as reader:
         tracer = Tracer(node, shell.catalog(), reader, release.plain)
         row = tracer.record(entity, owner, pk)
-        versions = tracer.versions(entity, pk)
-        batches = _batches(reader, node, owner, entity, versions)
+        if node.settings.role == "province":
+            versions = tracer.versions(entity, pk)
+            batches = _batches(reader, node, versions)
+            for version in versions:
+                version["batch"] = _travelled(version["change_id"], batches)
+        else:
+            versions = versions_at_ministry(reader, store.tables, entity, owner, pk, plain=release.plain)
+            named = dict.fromkeys(v["batch"] for v in versions)
+            batches = [kept for batch in named for kept in kept_batches(reader, node, batch)]
         for version in versions:
             version["sources"] = tracer.sources(entity, version["src_rid"])
-            version["batch"] = _travelled(version["change_id"], batches)
         keyring, trouble = _keyring(shell, node)
         latest = versions[-1]["src_rid"] if versions else (row or {}).get("src_rid")
         return {
@@ -100,19 +109,12 @@ def story(
         }
 
 
-def _batches(reader: Reader, node: Node, owner: str, entity: Entity, versions: list[Row]) -> list[Kept]:
-    """The batches its versions travelled in; at the ministry, the province's batches that carry the entity."""
-    ids = [v["change_id"] for v in versions]
-    found = []
+def _batches(reader: Reader, node: Node, versions: list[Row]) -> list[Kept]:
+    """The province's batches its versions travelled in."""
+    ids, found = [v["change_id"] for v in versions], []
     for kept in kept_batches(reader, node):
         manifest = kept.manifest()
-        if manifest is None:
-            continue
-        if kept.ours:
-            wanted = any(manifest.watermark.lo <= i <= manifest.watermark.hi for i in ids)
-        else:
-            wanted = manifest.stream_id.party == owner and any(f.entity == entity.name for f in manifest.files)
-        if wanted:
+        if manifest is not None and any(manifest.watermark.lo <= i <= manifest.watermark.hi for i in ids):
             found.append(kept)
     return found
 
@@ -163,7 +165,7 @@ def _of_field(document: dict[str, Any], catalog: Catalog, name: str) -> dict[str
     place = catalog.entities[document["entity"]].columns.index(name)
     at = [
         {
-            **{k: v[k] for k in ("change_set", "change_id", "op", "row_ver", "batch")},
+            **{k: v.get(k) for k in ("change_set", "change_id", "op", "row_ver", "batch", *AT_MINISTRY)},
             "value": v[name],
             "letter": (v["prov"] or "")[place : place + 1],
             "source": said_by(catalog, (v["prov"] or "")[place : place + 1]),
@@ -212,12 +214,19 @@ def _tell(console: Console, document: dict[str, Any]) -> None:
             f"　{step['old_key']} → {step['new_key']}（记录号不变，历史相连）"
         )
     _tell_sources(console, document["sources"])
-    if document["versions"]:
+    if document["versions"] and document["tier"] == "province":
         rows = [
             [v["change_set"], v["change_id"], OPERATIONS[v["op"]], v["row_ver"], v["src_rid"], v["batch"]]
             for v in document["versions"]
         ]
         console.print(table("历次变更", ["变更集", "变更编号", "操作", "版本", "来源行", "批次"], rows))
+    elif document["versions"]:
+        rows = [
+            [v["since"], OPERATIONS[v["op"]] if v["counted"] else "未变", v["row_ver"], v["src_rid"],
+             v["file"] or v["batch"], v["line"], v["receipt"]]
+            for v in document["versions"]
+        ]  # fmt: skip
+        console.print(table("历次变更", ["自何时", "操作", "版本", "来源行", "批次文件", "行", "回执"], rows))
     _tell_batches(console, document)
 
 
@@ -254,8 +263,17 @@ def _tell_field(console: Console, document: dict[str, Any]) -> None:
             f"● 变更集 {step['change_set']}　{OPERATIONS[step['op']]}　版本 {step['row_ver']}"
             f"　值 {step['value'] or '（空）'}　来源 {step['source'] or '（无）'}"
             f"　随批次 {step['batch'] or '（尚未封装）'}"
+            f"{_at_ministry(step)}"
         )
         _tell_sources(console, step["sources"])
     if not document["timeline"]:
         _tell_sources(console, document["sources"])
     _tell_batches(console, document)
+
+
+def _at_ministry(step: Row) -> str:
+    """Since when, and where in the batch; empty at a province."""
+    if not step["since"]:
+        return ""
+    where = f"　第 {step['file'][-6:-4]} 个文件第 {step['line']} 行" if step["file"] else ""
+    return f"{where}　自 {step['since']}　回执 {step['receipt']}"

@@ -132,7 +132,7 @@ class Transaction(Reader):
             self._dialect.discard(self.connection, wanted_table())
         return int(gone.rowcount)
 
-    def stage(self, entity: Entity, node: str, source: Iterable[Path]) -> int:
+    def stage(self, entity: Entity, node: str, source: Iterable[Path] | Iterable[Any]) -> int:
         """Rows of a snapshot part into the shadow table; returns how many. `InputError` E3123 for a row that is no
         insert, or whose record number was staged before."""
         table, rows = self._tables.shadow[entity.name], 0

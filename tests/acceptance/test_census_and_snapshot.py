@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from hub.census import Tally, tally
 from hub.settings import Node
+from ministry_node.fsck import fsck as ministry_fsck
 from ministry_node.release import release
 from province_node.weekly import run_census
-from tests.acceptance.lands import CATALOG, Land, golden, position
+from tests.acceptance.lands import CATALOG, Land, desk_of, golden, position
 from tests.ministry.forge import STREAM, Province
 from tests.round.labs import AT, rows, store_of
 
@@ -211,3 +212,61 @@ def test_a_delta_before_its_epochs_snapshot_is_void(exchanged: Land) -> None:
     before = golden(exchanged.ministry)
     assert [d.code for d in exchanged.intake().decisions] == ["E_SCHEMA"]
     assert golden(exchanged.ministry) == before
+
+
+def _repair_ready(land: Land, *statements: str) -> Land:
+    """The province's store differs from the ministry's by these statements; census taken, repair asked for."""
+    store = store_of(land.province)
+    try:
+        with store.begin() as tx:
+            for statement in statements:
+                assert tx.connection.execute(sa.text(statement)).rowcount > 0
+    finally:
+        store.close()
+    run_census(land.province, at=AT, rng=os.urandom)
+    assert land.exchange() == ["APPLIED"]
+    land.listen()
+    return land
+
+
+def _some(land: Land, table: str, count: int, where: str = "1=1") -> str:
+    found = [r["pk"] for r in rows(land.ministry, table, "pk") if where == "1=1" or r[where]][:count]
+    assert len(found) == count
+    return ",".join(f"'{pk}'" for pk in found)
+
+
+def test_a_repair_that_would_delete_more_than_the_brake_allows_is_held_for_two_persons(exchanged: Land) -> None:
+    gone = _some(exchanged, "g_xs_jtcy", 101)
+    land = _repair_ready(exchanged, f"DELETE FROM g_xs_jtcy WHERE pk IN ({gone})")
+    before, lineage = golden(land.ministry), rows(land.ministry, "lineage")
+    assert land.exchange() == ["HELD"]
+    assert (golden(land.ministry), rows(land.ministry, "lineage")) == (before, lineage)
+    receipt = rows(land.ministry, "receipt", "seq, receipt_no")[-1]
+    batch = f"13-up-main-e0001-s{receipt['seq']:010d}"
+    done = release(land.ministry, batch, by="甲", second="乙", reason="已与该省核对", at=AT)
+    assert (done.verdict, done.counts.deleted, done.counts.ins) == ("APPLIED", 101, 0)
+    assert golden(land.ministry) == golden(land.province)
+    assert {r["file_name"][-8:] for r in rows(land.ministry, "lineage") if r["batch_id"] == batch} == {".f02.cms"}
+    told = [r for r in rows(land.ministry, "record_version") if r["op"] == "D"]
+    assert (len(told), {r["file_no"] for r in told}) == (101, {0})
+
+
+def test_a_bad_row_of_a_repair_stays_out_goes_back_and_leaves_what_it_would_have_replaced(exchanged: Land) -> None:
+    many, bad = _some(exchanged, "g_xs_jtcy", 41).split(","), None
+    *good, bad = many
+    land = _repair_ready(
+        exchanged,
+        f"UPDATE g_xs_jtcy SET cyxm = '改正名', row_ver = 9 WHERE pk IN ({','.join(good)})",
+        f"UPDATE g_xs_jtcy SET gxm = 'zz', row_ver = 9 WHERE pk = {bad}",
+    )
+    (kept,) = [r for r in rows(land.ministry, "g_xs_jtcy") if f"'{r['pk']}'" == bad]
+    assert land.exchange() == ["PARTIAL"]
+    there = {f"'{r['pk']}'": r for r in rows(land.ministry, "g_xs_jtcy")}
+    assert there[bad] == kept
+    assert {there[pk]["cyxm"] for pk in good} == {"改正名"}
+    assert {f"'{r['pk']}'" for r in rows(land.ministry, "returned_row")} == {bad}
+    run_census(land.province, at=AT, rng=os.urandom)
+    assert land.exchange() == ["APPLIED"]
+    assert rows(land.ministry, "census", "seq")[-1]["state"] == "EQUAL", "what was sent back is not asked for again"
+    with desk_of(land.ministry) as desk:
+        assert list(ministry_fsck(desk, ["13"])) == []

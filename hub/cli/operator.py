@@ -102,7 +102,7 @@ def password(
         shell.open_store(node), node.party, name, given, data=data, at=shell.now(), actor=shell.actor(), rng=os.urandom
     )
     what = "数据密码" if data else "登录口令"
-    emit(shell, {"operator": name, "set": what}, lambda c: c.print(f"已设置 {name} 的{what}；该账号的登录已全部结束"))
+    emit(shell, {"operator": name, "set": what}, lambda c: c.print(f"已设置 {name} 的{what}"))
 
 
 def _first_line(shell: Shell, file: Path | None) -> str:

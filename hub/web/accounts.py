@@ -40,11 +40,22 @@ class Attempt:
 
 
 def set_password(
-    store: Store, node: str, name: str, password: str, *, data: bool = False, at: datetime, actor: str, rng: Random
+    store: Store,
+    node: str,
+    name: str,
+    password: str,
+    *,
+    data: bool = False,
+    temporary: bool = False,
+    at: datetime,
+    actor: str,
+    rng: Random,
 ) -> None:
-    """Sets the sign-in password, or with `data` the 数据密码, and unlocks it; ends the account's sessions; audited.
+    """Sets the sign-in password, or with `data` the 数据密码, and unlocks it; ends the account's sessions, or its
+    step-up; audited.
 
-    Raises `UsageError` E1056 (no such operator), E1081 (password), E1082 (the two would be the same).
+    `temporary`: given out by somebody else, so its owner must change it before anything else. Raises `UsageError` E1056
+    (no such operator), E1081 (password), E1082 (the two would be the same).
     """
     with store.reading() as reader:
         operator_named(reader, name)
@@ -55,14 +66,18 @@ def set_password(
     prefix = "data_" if data else ""
     values = {f"{prefix}secret": hashed(password, salt=rng(16)), f"{prefix}failures": 0, f"{prefix}locked_until": None}
     if not data:
-        values["changed_at"] = stamp(at)
+        values["changed_at"] = None if temporary else stamp(at)
     with store.begin() as tx:
         _write(tx, name, values)
-        tx.connection.execute(sa.delete(WEB_SESSION).where(WEB_SESSION.c.name == name))
+        mine = WEB_SESSION.c.name == name
+        over = (
+            sa.update(WEB_SESSION).where(mine).values(plain_until=None) if data else sa.delete(WEB_SESSION).where(mine)
+        )
+        tx.connection.execute(over)
         what = "数据密码" if data else "登录口令"
         append(
             tx.connection, Event.PASSWORD_SET, ts=at, node=node, actor=actor, object=f"operator {name}",
-            detail={"kind": what},
+            detail={"kind": f"{what}（临时）" if temporary else what},
         )  # fmt: skip
 
 
@@ -137,6 +152,35 @@ def _counted(store: Store, name: str, prefix: str, at: datetime) -> tuple[dict[s
     if until and until > stamp(at):
         return row, str(until)
     return row, stamp(at + LOCKED_FOR) if row[f"{prefix}failures"] > ATTEMPTS else None
+
+
+def unlock(store: Store, node: str, name: str, *, forget_data: bool = False, at: datetime, actor: str) -> None:
+    """Lifts the locks; with `forget_data` the 数据密码 is gone and its owner sets a new one. Audited."""
+    values: dict[str, Any] = {"failures": 0, "locked_until": None, "data_failures": 0, "data_locked_until": None}
+    with store.begin() as tx:
+        _write(tx, name, {**values, **({"data_secret": None} if forget_data else {})})
+        what = "清除数据密码" if forget_data else "解锁"
+        append(
+            tx.connection, Event.PASSWORD_SET, ts=at, node=node, actor=actor, object=f"operator {name}",
+            detail={"kind": what},
+        )  # fmt: skip
+
+
+def bind_subject(store: Store, node: str, name: str, subject: str, *, at: datetime, actor: str) -> None:
+    """Ties the account to who it is at the sign-in provider (`issuer subject`); empty unties it. Audited.
+
+    Raises `UsageError` E1094 when another account has it.
+    """
+    with store.begin() as tx:
+        c = WEB_ACCOUNT.c
+        taken = tx.connection.execute(sa.select(c.name).where(c.subject == subject, c.name != name)).first()
+        if subject and taken:
+            raise UsageError("E1094", "该统一身份已绑定另一账号", step="先解除原账号的绑定")
+        _write(tx, name, {"subject": subject or None})
+        append(
+            tx.connection, Event.OPERATOR_CHANGED, ts=at, node=node, actor=actor, object=f"operator {name}",
+            detail={"kind": "绑定统一身份" if subject else "解除统一身份绑定"},
+        )  # fmt: skip
 
 
 def remember_size(store: Store, name: str, size: int) -> None:

@@ -36,6 +36,8 @@ from hub.web.site import Site
 
 log = logging.getLogger("hub.web")
 TOKEN: Final = "csrf"  # noqa: S105 - a field's name
+# What is open before a password that somebody else gave out is changed.
+BEFORE_ALL: Final = ("/me", "/me/password", "/signout")
 MAX_BODY: Final = 40 << 20
 
 
@@ -73,6 +75,8 @@ class _Shell:
                 return await run_in_threadpool(route.page, ask)
             except _SignInFirst:
                 return self._to_sign_in(ask)
+            except _ChangeFirst:
+                return ask.go("/me", note="change")
             except HubError as error:
                 return await run_in_threadpool(self.refused, ask, error)
             except Exception as error:  # noqa: BLE001 - the one place where every failure of a page ends
@@ -102,6 +106,8 @@ class _Shell:
             raise _SignInFirst
         if allow.verbs and visitor is not None and not visitor.may(*allow.verbs):
             raise _not_yours(self.site, visitor, allow.roles())
+        if visitor is not None and visitor.must_change and allow.signed_in and ask.route.path not in BEFORE_ALL:
+            raise _ChangeFirst
         return await self._with_form(ask) if ask.route.method == "POST" else ask
 
     async def _with_form(self, ask: Ask) -> Ask:
@@ -147,6 +153,10 @@ class _Shell:
 
 class _SignInFirst(Exception):  # noqa: N818 - a turn in the road, no error
     """Nobody is signed in."""
+
+
+class _ChangeFirst(Exception):  # noqa: N818 - a turn in the road, no error
+    """The password was given out by somebody else."""
 
 
 def _where(error: Exception) -> str:

@@ -91,7 +91,7 @@ class _Proxy:
 
     async def _answer(self, request: Request) -> Response:
         visitor = await run_in_threadpool(self._visitor, request)
-        if visitor is None:
+        if visitor is None or visitor.must_change:
             return self._sign_in(request)
         try:
             target = _target(self.site, visitor)
@@ -146,7 +146,7 @@ class _Proxy:
         try:
             visitor = await run_in_threadpool(self._visitor, socket)
             self._same_origin(socket)
-            target = _target(self.site, visitor) if visitor else ""
+            target = _target(self.site, visitor) if visitor and not visitor.must_change else ""
         except HubError:
             target = ""
         if not target:

@@ -39,6 +39,8 @@ class Visitor:
     plain_until: str | None = None
     plain_purpose: str = ""
     id_token: str | None = None
+    # A password given out by somebody else: nothing but changing it is open.
+    must_change: bool = False
 
     @property
     def name(self) -> str:
@@ -100,16 +102,18 @@ def visitor_of(store: Store, session_id: str, *, at: datetime, idle: timedelta, 
             operator = operator_named(reader, found["name"])
         except UsageError:
             return None
-        size = reader.connection.execute(
-            sa.select(WEB_ACCOUNT.c.page_size).where(WEB_ACCOUNT.c.name == found["name"])
-        ).scalar_one_or_none()
+        account = reader.connection.execute(
+            sa.select(WEB_ACCOUNT.c.page_size, WEB_ACCOUNT.c.changed_at).where(WEB_ACCOUNT.c.name == found["name"])
+        ).first()
     if note and found["seen"] < stamp(at - _SEEN_STEP):
         with store.begin() as tx:
             tx.connection.execute(sa.update(WEB_SESSION).where(c.digest == digest).values(seen=stamp(at)))
     until = found["plain_until"] if (found["plain_until"] or "") > stamp(at) else None
+    size = account.page_size if account else None
+    temporary = found["via"] == "local" and account is not None and account.changed_at is None
     return Visitor(
         operator, digest, found["csrf"], found["via"], size if size in PAGE_SIZES else DEFAULT_SIZE, until,
-        found["plain_purpose"] or "", found["id_token"],
+        found["plain_purpose"] or "", found["id_token"], temporary,
     )  # fmt: skip
 
 

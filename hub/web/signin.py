@@ -48,7 +48,9 @@ def page(ask: Ask) -> Response:
     back = back_to(ask.query("next"))
     if ask.signed_in is not None:
         return ask.go(back)
-    note = {"out": "您已退出。"}.get(ask.query("note"), "" if back == "/" else "请先登录；登录后回到刚才的页面。")
+    note = {"out": "您已退出。", "changed": "口令已修改，请用新口令登录。"}.get(
+        ask.query("note"), "" if back == "/" else "请先登录；登录后回到刚才的页面。"
+    )
     return show(ask, note=note, kind="info", back=back)
 
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from connectors.sample.run import generate
-from hub.settings import open_node
+from hub.settings import Node, open_node
 from ministry_node.intake import run_intake
 from pipelines.lab.setup import Lab
 from province_node.deliver import deliver
@@ -43,6 +43,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
+def copied(node: Node, lab: Lab, folder: Path) -> Node:
+    """The node with the exchange place beside it, as the lab lays them, so that both can be changed."""
+    shutil.copytree(node.folder, folder / node.folder.name)
+    shutil.copytree(lab.exchange_root, folder / lab.exchange_root.name)
+    return open_node(folder / node.folder.name)
+
+
 @pytest.fixture(scope="session")
 def assets() -> None:
     """The browser's files; fetched when `make test` has not done it."""
@@ -51,17 +58,17 @@ def assets() -> None:
 
 
 @pytest.fixture(scope="session")
-def console(filled: Lab, assets: None) -> Iterator[Console]:
+def console(filled: Lab, assets: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """The province's console. Look, sign in, but change no data: others look at the same."""
-    made = serve(filled.province)
+    made = serve(copied(filled.province, filled, tmp_path_factory.mktemp("console")))
     yield made
     made.stop()
 
 
 @pytest.fixture(scope="session")
-def ministry_console(filled: Lab, assets: None) -> Iterator[Console]:
+def ministry_console(filled: Lab, assets: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """The ministry's console over the same round."""
-    made = serve(filled.ministry)
+    made = serve(copied(filled.ministry, filled, tmp_path_factory.mktemp("ministry-console")))
     yield made
     made.stop()
 
@@ -69,8 +76,7 @@ def ministry_console(filled: Lab, assets: None) -> Iterator[Console]:
 @pytest.fixture
 def own_console(filled: Lab, assets: None, tmp_path: Path) -> Iterator[Console]:
     """A province of one's own, to decide, import and break in."""
-    shutil.copytree(filled.province.folder, tmp_path / "province")
-    made = serve(open_node(tmp_path / "province"), at=AT)
+    made = serve(copied(filled.province, filled, tmp_path), at=AT)
     yield made
     made.stop()
 

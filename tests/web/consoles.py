@@ -77,7 +77,7 @@ def add_people(node: Node, *, at: datetime = AT, schools: Iterable[str] = ()) ->
 
 def give_password(store: Store, name: str) -> None:
     """Both passwords of the tests, without a slow hash for each account."""
-    values = {"secret": _hash(PASSWORD), "data_secret": _hash(DATA_PASSWORD)}
+    values = {"secret": _hash(PASSWORD), "data_secret": _hash(DATA_PASSWORD), "changed_at": "2026-11-01T00:00:00Z"}
     with store.begin() as tx:
         tx.connection.execute(sa.delete(WEB_ACCOUNT).where(WEB_ACCOUNT.c.name == name))
         tx.connection.execute(sa.insert(WEB_ACCOUNT), {"name": name, **values})

@@ -7,6 +7,7 @@ from playwright.sync_api import Page
 
 from hub.cli.web import sections
 from hub.web.section import EVERYONE
+from hub.web.users import key_of
 from tests.web.browsing import HEIGHT, WIDTH, axe, screen, sign_in, watch
 from tests.web.consoles import PEOPLE, Console
 
@@ -15,7 +16,12 @@ PAGES = {
     "/": "业务主管",
     "/help": "业务主管",
     "/help/fields/xs": "业务主管",
+    "/me": "隐私数据查看员",
     "/runs": "审计负责人",
+    "/keys": "系统管理员",
+    "/users": "系统管理员",
+    "/users/new": "系统管理员",
+    f"/users/{key_of('clerk')}": "系统管理员",
     "/plain": "隐私数据查看员",
 }
 

@@ -38,12 +38,23 @@ _WORDS = {DUPLICATE: "重复到达", REJECTED: "拒绝（无回执）"}
 
 
 @app.command("run")
-def run(ctx: typer.Context) -> None:
+def run(
+    ctx: typer.Context,
+    province: Annotated[
+        list[str] | None,
+        typer.Option("--province", metavar="代码", help="只处理这些省（可重复）；默认为全部"),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, max=64, help="同时处理各省的进程数；SQLite 只容一个写者，仍逐个处理")
+    ] = 1,
+) -> None:
     """处理各省已送达的批次：复制、验签、解密、入库、签回执。有拒收、暂停、作废或告警时以 3 退出。"""
     shell = shell_of(ctx)
     node = ministry_of(shell)
     with Progress() as progress:
-        done = run_intake(node, at=shell.now(), rng=os.urandom, progress=progress.step)
+        done = run_intake(
+            node, at=shell.now(), rng=os.urandom, progress=progress.step, parties=province or None, jobs=jobs
+        )
     emit(shell, intake_document(done), lambda c: tell_intake(c, done))
     if code := intake_code(done):
         raise typer.Exit(code)

@@ -75,6 +75,7 @@ class Turn:
                 return decision
 
     def _begin(self) -> None:
+        self._desk.store.make_parts(self._party)
         try:
             position.open_epochs(self._desk, self._party)
         except RefusedError as failure:

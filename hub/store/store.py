@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -21,11 +20,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from hub.catalog import Catalog, Entity
-from hub.errors import InputError, NotInitialisedError, UsageError
+from hub.errors import NotInitialisedError, UsageError
 from hub.store.dialect import Dialect
-from hub.store.faults import DRIVER_ERRORS, is_duplicate_key, translated, unknown_commit
+from hub.store.faults import DRIVER_ERRORS, translated, unknown_commit
 from hub.store.history import close_where
-from hub.store.history_tables import HELD_FROM, RESET, moment
+from hub.store.history_tables import RESET
 from hub.store.lane import BLOCK_ROWS, blocks, fitted
 from hub.store.merge import Merge
 from hub.store.oracle import Oracle
@@ -33,9 +32,10 @@ from hub.store.postgresql import Postgresql
 from hub.store.reader import Reader, TableDigest, node_literal, version_schema
 from hub.store.rows import ApplyCounts, change_blocks
 from hub.store.shadow import align_shadows
+from hub.store.snapshot import Shadows
 from hub.store.sqlite import Sqlite
 from hub.store.stage import WANTED, wanted_table
-from hub.store.tables import Tables, build_tables, plain_columns
+from hub.store.tables import Tables, build_tables
 
 _DIALECTS: dict[str, type[Dialect]] = {
     "sqlite": Sqlite,
@@ -66,7 +66,7 @@ def open_store(url: str, catalog: Catalog, *, busy_seconds: int = 30) -> Store:
     return Store(parsed, kind(), build_tables(catalog), busy_seconds)
 
 
-class Transaction(Reader):
+class Transaction(Shadows):
     """One database transaction; `connection` takes single rows, `apply` and `ingest` take many."""
 
     def apply(
@@ -132,60 +132,6 @@ class Transaction(Reader):
             self._dialect.discard(self.connection, wanted_table())
         return int(gone.rowcount)
 
-    def stage(self, entity: Entity, node: str, source: Iterable[Path] | Iterable[Any]) -> int:
-        """Rows of a snapshot part into the shadow table; returns how many. `InputError` E3123 for a row that is no
-        insert, or whose record number was staged before."""
-        table, rows = self._tables.shadow[entity.name], 0
-        names = [c.name for c in table.columns]
-        with translated(self._where):
-            for block in change_blocks(entity, source):
-                held = pa.array([node_literal(node)]).take(pa.array([0] * block.num_rows, pa.int32()))
-                if not pc.all(pc.equal(block.column("op"), "I")).as_py():
-                    raise _not_staged(entity)
-                try:
-                    staged = pa.record_batch([held, *block.columns[1:]], names=names)
-                    self._dialect.insert(self.connection, table, staged)
-                except DRIVER_ERRORS as error:
-                    if is_duplicate_key(error):
-                        raise _not_staged(entity) from None
-                    raise
-                rows += block.num_rows
-        return rows
-
-    def unstage(self, node: str) -> None:
-        """Empties a node's shadow tables."""
-        with translated(self._where):
-            for table in self._tables.shadow.values():
-                self.connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node_literal(node)}'")
-
-    def swap(self, entity: Entity, node: str, *, batch: str, at: datetime) -> None:
-        """The shadow rows become the golden ones; a golden row without a shadow leaves a tombstone (protocol 9.2).
-        What was golden stays in the history.
-
-        Versions begin anew with a snapshot, so tombstones count as version 0: the old epoch can bring nothing back.
-        """
-        golden, shadow = self._tables.golden[entity.name], self._tables.shadow[entity.name].name
-        mine, columns = f"node = '{node_literal(node)}'", ",".join(c.name for c in plain_columns(golden))
-        graves = f"DELETE FROM tombstone WHERE {mine} AND entity = '{entity.name}' AND pk IN"
-        with translated(self._where):
-            do = self.connection.exec_driver_sql
-            do(f"UPDATE tombstone SET row_ver = 0 WHERE {mine} AND entity = '{entity.name}'")
-            gone = sa.text(
-                f"INSERT INTO tombstone (node,entity,pk,row_ver,batch) SELECT node,'{entity.name}',pk,0,:batch "
-                f"FROM {golden.name} WHERE {mine} AND pk NOT IN (SELECT pk FROM {shadow} WHERE {mine})"
-            )
-            self.connection.execute(gone, {"batch": batch})
-            do(f"{graves} (SELECT pk FROM {shadow} WHERE {mine})")
-            do(close_where(golden, self._tables.history[entity.name], mine, RESET, at))
-            do(f"DELETE FROM {golden.name} WHERE {mine}")
-            self._dialect.make_part(self.connection, golden, node)
-            do(
-                f"INSERT INTO {golden.name} (node,{HELD_FROM},{columns}) "
-                f"SELECT node,'{moment(at)}',{columns} FROM {shadow} WHERE {mine}"
-            )
-            do(f"DELETE FROM {shadow} WHERE {mine}")
-            self._dialect.analyse(self.connection, self._dialect.part(golden, node))
-
     def scratch(self, table: sa.Table, batches: Iterable[Any] = ()) -> None:
         """A temporary table stands with the rows of record batches (columns by name), this transaction's alone."""
         with translated(self._where):
@@ -216,6 +162,8 @@ class Store:
         self._url = url
         self._dialect = dialect
         self._engine = dialect.engine(url, busy_seconds)
+        # Whether several transactions may write at once.
+        self.concurrent = self.file is None
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
@@ -297,6 +245,15 @@ class Store:
                 align_shadows(connection, self.tables)
                 self._dialect.after_upgrade(connection, self.tables)
 
+    def make_parts(self, node: str) -> None:
+        """A node's part of every golden table, where there are parts; called when a province joins.
+
+        In a transaction of its own, because a part that is made keeps other new provinces waiting until it commits.
+        """
+        with translated(self.where), self._engine.connect() as connection, connection.begin():
+            for table in self.tables.golden.values():
+                self._dialect.make_part(connection, table, node_literal(node))
+
     def revision(self) -> tuple[str | None, str]:
         """(revision of the database or None before the first upgrade, newest revision known)."""
         head = _head()
@@ -309,10 +266,6 @@ class Store:
     def close(self) -> None:
         """Releases pooled connections."""
         self._engine.dispose()
-
-
-def _not_staged(entity: Entity) -> InputError:
-    return InputError("E3123", "快照的行不是新增，或记录号重复", where=entity.name, step="退回发送方，重新生成全量快照")
 
 
 def _head() -> str:

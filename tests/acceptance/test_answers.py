@@ -19,8 +19,9 @@ from hub.batch.cipher import PartDigest
 from hub.keyring import Keyring, open_keyring
 from hub.transport.folder import FolderClient
 from hub.verdict import Verdict
-from ministry_node import intake
+from ministry_node import bench
 from ministry_node.turn import Turn
+from ministry_node.workers import in_rotation
 from pipelines.lab.setup import Lab
 from province_node.deliver import deliver
 from province_node.listen import listen
@@ -206,7 +207,7 @@ def _demand(monkeypatch: pytest.MonkeyPatch, **minimum: Any) -> None:
         members = {**keys.trust.members, "13": replace(keys.trust.member("13"), **minimum)}
         return replace(keys, trust=replace(keys.trust, members=members))
 
-    monkeypatch.setattr(intake, "open_keyring", opened)
+    monkeypatch.setattr(bench, "open_keyring", opened)
 
 
 class _Backlog:
@@ -225,7 +226,7 @@ def test_row_80_after_an_outage_every_province_gets_its_turn_before_any_gets_a_s
     sizes = {f"{n:02d}": 24 if n != 5 else 200 for n in range(1, 33)}
     turns = cast("list[Turn]", [_Backlog(party, count) for party, count in sizes.items()])
     desk = cast("Any", SimpleNamespace(progress=lambda _a, _b: None, parties=tuple(sizes)))
-    decided, failures = intake._take_turns(desk, turns)
+    decided, failures = in_rotation(desk, turns)
     order = cast("list[str]", decided)
     assert failures == []
     assert Counter(order) == Counter(sizes)

@@ -26,7 +26,7 @@ CASE_NO: Final = re.compile(r"K[0-9]{8}")
 _CODE: Final = re.compile(r"1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-6]")
 _SCHOOL: Final = re.compile(r"[0-9A-Za-z]{1,20}")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_WORD: Final = re.compile(r"[0-9A-Za-z一-鿿]{1,20}")
+_WORD: Final = re.compile(r"[0-9A-Za-z一-鿿 ；，（）-]{1,80}")
 _MOST: Final = 40
 
 
@@ -125,7 +125,7 @@ def read_message(row: Mapping[str, Any], *, party: str, where: str) -> Message:
 
 
 def _listed(text: Any, form: re.Pattern[str]) -> tuple[str, ...]:
-    parts = tuple(str(text).split(","))
+    parts = tuple(str(text).split(",")) if text else ()
     if len(parts) > _MOST or not all(form.fullmatch(p) for p in parts):
         raise ValueError
     return parts
@@ -134,7 +134,7 @@ def _listed(text: Any, form: re.Pattern[str]) -> tuple[str, ...]:
 def _body_holds(message: Message) -> bool:
     body = message.body
     days = all(v is None or _DAY.fullmatch(v) for v in (body.get("due"),))
-    words = all(v is None or _WORD.fullmatch(v) for v in (body.get("reason"), body.get("cause")))
+    words = all(v is None or _WORD.fullmatch(v) for v in (body.get("reason"), body.get("cause"), body.get("evidence")))
     keeper = body.get("keeper")
     ruled = message.kind is not Kind.RULING or keeper is not None
     return (

@@ -27,6 +27,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hub.batch.manifest import RowCounts
+from hub.case_form import ANSWER
+from hub.case_form import FORM as ANSWER_FORM
 from hub.catalog import Catalog, Entity, Field
 from hub.changes import change_schema
 
@@ -53,8 +55,8 @@ Tally = dict[str, dict[int, Bucket]]  # entity -> bucket -> what it holds; an em
 
 
 def entity_of(catalog: Catalog, name: str) -> Entity:
-    """An entity of the catalogue, or the census' own form."""
-    return FORM if name == CENSUS else catalog.entities[name]
+    """An entity of the catalogue, or the form of a table that travels without being one: census, answers to cases."""
+    return {CENSUS: FORM, ANSWER: ANSWER_FORM}.get(name) or catalog.entities[name]
 
 
 def bucket_sql(pk: str = "pk") -> str:

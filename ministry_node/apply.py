@@ -32,6 +32,7 @@ from hub.store.ledger import INBOX
 from hub.verdict import Verdict
 from ministry_node import kinds, position, receipts, returned, timeline
 from ministry_node.admit import header_of
+from ministry_node.case_answers import is_answers
 from ministry_node.decide import Ruling, counted, of_rows, receipt_of
 from ministry_node.desk import Desk
 from ministry_node.down import note_acks
@@ -123,6 +124,8 @@ def _effect(
 ) -> tuple[Ruling, ReceiptCounts]:
     """Rows and lineage; PARTIAL where some of the rows had to stay out."""
     found = Returned(manifest.rows.total, manifest.batch_id, manifest.codeset.version)
+    if is_answers(manifest) and files is not None:
+        return ruling, kinds.apply(desk, tx, manifest, files)[0]
     if manifest.kind in KINDS and files is not None:
         counts, bad = kinds.apply(desk, tx, manifest, files)
         found = bad or found

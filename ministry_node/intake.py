@@ -17,11 +17,12 @@ from hub.clock import set_back
 from hub.errors import HubError, UsageError
 from hub.settings import Node
 from ministry_node.bench import open_bench, silently
+from ministry_node.cases import tell_closed
 from ministry_node.census import order_repairs
 from ministry_node.decide import DUPLICATE, REJECTED, Decision
 from ministry_node.desk import Alarm, Desk, Progress, Random, require_ministry
 from ministry_node.head import issue_heads, silent
-from ministry_node.returned import ship
+from ministry_node.returned import sender_of, ship
 from ministry_node.trusting import settle_trust, take_incoming
 from ministry_node.workers import take_in_workers, take_turns
 
@@ -62,7 +63,7 @@ def run_intake(
         chosen = _chosen(bench.desk, parties)
         one_by_one = jobs == 1 or len(chosen) == 1 or not bench.desk.store.concurrent
         taken = take_turns(bench, chosen) if one_by_one else take_in_workers(bench.desk, chosen, jobs)
-        failures = [*taken.failures, *_orders(bench.desk)]
+        failures = [*taken.failures, *_orders(bench.desk), *_closed_cases(bench.desk)]
         heads, quiet = issue_heads(bench.desk), silent(bench.desk)
     ours = [*incoming, *_clock_alarms(bench.desk), *trust]
     alarms = [*ours, *heads.alarms, *quiet, *taken.alarms]
@@ -89,6 +90,15 @@ def _orders(desk: Desk) -> list[tuple[str, HubError]]:
         except HubError as failure:
             failures.append((party, failure))
     return failures
+
+
+def _closed_cases(desk: Desk) -> list[tuple[str, HubError]]:
+    """Provinces hear of cases that ended with what was decided."""
+    try:
+        tell_closed(sender_of(desk))
+    except HubError as failure:
+        return [(desk.node.party, failure)]
+    return []
 
 
 def _clock_alarms(desk: Desk) -> list[Alarm]:

@@ -1,4 +1,4 @@
-"""Batches that are not changes: census, repair, snapshot parts; what each does to the rows (protocol 9.2, 9.3).
+"""Batches that are no changes: census, repair, snapshot parts, answers to cases (protocol 9.2, 9.3, 14.5).
 
 Decides only which module has the word, and the two checks that differ from a delta's: such rows are no changes of the
 log, so the watermark is empty, and a census that opens an epoch may set it freely, since it shows what differs anyway.
@@ -18,6 +18,7 @@ from hub.errors import RefusedError
 from hub.store import Reader, Transaction
 from hub.verdict import refused
 from ministry_node import census, repair, snapshot
+from ministry_node.case_answers import check_apart, is_answers, take_answers
 from ministry_node.decide import guard
 from ministry_node.desk import Desk
 from ministry_node.matching import match_province
@@ -28,7 +29,8 @@ Files = Generator[tuple[FileEntry, Path], None, None]
 
 def check_mark(manifest: Manifest, previous_hi: int | None) -> None:
     """E_WATERMARK unless the range joins; rows of a census kind are not counted as changes."""
-    apart = manifest.kind in KINDS
+    check_apart(manifest)
+    apart = manifest.kind in KINDS or is_answers(manifest)
     check_watermark(
         manifest.watermark,
         previous_hi=previous_hi,
@@ -37,7 +39,7 @@ def check_mark(manifest: Manifest, previous_hi: int | None) -> None:
         where=manifest.batch_id,
     )
     if apart and manifest.watermark.hi != manifest.watermark.lo - 1:
-        raise refused("E_WATERMARK", "普查、修复和快照不占用变更编号", where=manifest.batch_id)
+        raise refused("E_WATERMARK", "普查、修复、快照和核查答复不占用变更编号", where=manifest.batch_id)
 
 
 def tripped(
@@ -68,6 +70,8 @@ def apply(
         match_province(tx, desk, manifest.stream_id.party, evidence=manifest.batch_id)
         return done
     with closing(files()) as found:
+        if is_answers(manifest):
+            return take_answers(desk, tx, manifest, found), None
         if manifest.kind == "census":
             return census.take(desk, tx, manifest, found), None
         if snapshot.is_last(manifest):

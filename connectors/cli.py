@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from connectors.sample import generate
+from connectors.sample.doubles import plant_doubles
 from connectors.sample.run import TODAY
 from hub.errors import HubError
 
@@ -31,6 +32,8 @@ def sample(
     today: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="首日的日期")] = datetime(
         TODAY.year, TODAY.month, TODAY.day
     ),
+    double_with: Annotated[Path | None, typer.Option(help="另一省样例的目录：植入两省同时在读的学生")] = None,
+    doubles: Annotated[int, typer.Option(min=1, max=1000, help="植入多少名")] = 10,
     no_dirt: Annotated[bool, typer.Option("--no-dirt", help="只生成干净数据")] = False,
     url_s1: _Url = None,
     url_s2: _Url = None,
@@ -41,6 +44,7 @@ def sample(
     urls = {n: u for n, u in (("S1", url_s1), ("S2", url_s2), ("S3", url_s3)) if u}
     try:
         answers = _generate(out, province, students, seed, day, today, no_dirt, urls)
+        planted = plant_doubles(double_with, out, doubles) if double_with else ()
     except HubError as error:
         typer.echo(error.sentence(), err=True)
         raise typer.Exit(error.exit_code) from error
@@ -52,6 +56,8 @@ def sample(
         )
     else:
         _tell(answers, out)
+        if planted:
+            typer.echo(f"已植入两省同时在读的学生 {len(planted):,} 名")
 
 
 def _generate(

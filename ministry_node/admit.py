@@ -17,6 +17,7 @@ from hub.batch.layout import NameKind, parse_name
 from hub.batch.limits import check_declared
 from hub.batch.manifest import CodesetRef, Manifest, SchemaRef, read_manifest
 from hub.batch.sequence import BatchHeader, check_window
+from hub.case_form import ANSWER
 from hub.catalog import Catalog
 from hub.census import CENSUS
 from hub.census import KINDS as CENSUS_KINDS
@@ -104,9 +105,8 @@ def sealed_faults(
     if manifest.codeset != registered.codeset and manifest.codeset not in registered.published:
         raise refused("E_SCHEMA", "清单所述的代码表版本没有登记", where=where)
     for entry in manifest.files:
-        if entry.entity not in registered.catalog.entities and (
-            manifest.kind not in CENSUS_KINDS or entry.entity != CENSUS
-        ):
+        apart = {CENSUS: CENSUS_KINDS, ANSWER: {"delta"}}.get(entry.entity, ())
+        if entry.entity not in registered.catalog.entities and manifest.kind not in apart:
             raise refused("E_SCHEMA", f"第 {entry.n} 个文件的实体没有登记", where=entry.name)
     return Terms(certs, warnings)
 

@@ -22,6 +22,7 @@ from hub.errors import UsageError
 from hub.roles import Scope
 from hub.roles_store import operator_named
 from hub.store import Store
+from province_node.conflict_case_cli import app as case_app
 from province_node.conflict_desk import EAST_8, Note, Number, Out, Reason, Seen, Where, Who, desk
 from province_node.conflict_sheet import export_files, import_file
 from province_node.conflict_words import filter_of
@@ -39,6 +40,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="数据冲突
 bulk_app = typer.Typer(add_completion=False, no_args_is_help=True, help="按查询条件批量处理：先预览，再提交。")
 app.add_typer(bulk_app, name="bulk")
 app.add_typer(plain_app, name="plain")
+app.add_typer(case_app, name="case")
 app.command("sample")(sample)
 
 
@@ -51,12 +53,14 @@ def list_conflicts(
     after: Annotated[int, typer.Option("--after", metavar="编号", help="从该编号之后列起（翻页）")] = 0,
     size: Annotated[int, typer.Option("--size", metavar="条数", help="每页条数")] = 50,
     everything: Annotated[bool, typer.Option("--all", help="连同已生效的")] = False,
+    source: Annotated[list[str] | None, typer.Option("--source", metavar="来源", help="如 S1、L、部级核查")] = None,
 ) -> None:
     """按实体、字段、规则、状态计数；--list 逐条列出。数的是冲突，不是处理次数。"""
     shell = shell_of(ctx)
     node, catalog = shell.open_node(), shell.catalog()
     store = shell.open_store(node)
     today = shell.now().astimezone(EAST_8).date().isoformat()
+    where = [*(where or ()), *([f"来源={','.join(source)}"] if source else [])]
     chosen = filter_of(where, today, open_only=not everything)
     with store.reading() as reader:
         scopes = operator_named(reader, who).scopes("query") if who else (Scope(),)

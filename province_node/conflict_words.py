@@ -12,7 +12,7 @@ from quality.decisions_query import Filter
 FILTERS: Final = {
     "实体": "entity", "字段": "field", "规则": "rule", "状态": "state", "原由": "cause", "学校": "school",
     "承办人": "assignee", "权威源": "authority", "操作号": "op_no", "提议人": "proposer", "编号": "numbers",
-    "逾期": "overdue",
+    "逾期": "overdue", "来源": "source",
 }  # fmt: skip
 OPEN: Final = tuple(str(s) for s in State if s is not State.EFFECTIVE)
 

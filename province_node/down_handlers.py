@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hub.down.form import CODES, ERRORS
+from hub.down.form import CASE, CODES, ERRORS
+from province_node.case_intake import take_cases
 from province_node.down import Handler
 from province_node.registry import take_registry
 from province_node.returned import take_errors
 
-HANDLERS: Final[Mapping[str, Handler]] = {CODES: take_registry, ERRORS: take_errors}
+HANDLERS: Final[Mapping[str, Handler]] = {CODES: take_registry, ERRORS: take_errors, CASE: take_cases}

@@ -28,6 +28,7 @@ from hub.settings import Node
 from hub.store import ApplyCounts, Transaction
 from hub.store.ledger import CHANGE_SET
 from province_node import ledger
+from province_node.case_answers import seal_answers
 from province_node.census import seal_census, seal_repairs
 from province_node.changeset import Settlement, counted, open_settlement
 from province_node.decisions import follow_settlement
@@ -130,6 +131,7 @@ def publish_pending(
         if supersede_void(desk):
             reseal_unsent(desk)
         done = tuple(_publish(desk, number) for number in range(known + 1, last + 1))
+        seal_answers(desk)
         seal_heartbeat(desk)
         return done
 

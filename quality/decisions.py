@@ -50,6 +50,8 @@ class Kind(StrEnum):
     ADOPT = "采用来源值"
     MANUAL = "手工值"
     RETURN = "退回源头平台"
+    KEEP = "保留本省学籍"
+    OTHER_PERSON = "非同一人"
 
 
 class Cause(StrEnum):
@@ -93,6 +95,7 @@ class Conflict:
     """One field of one record on which good rows disagree, as it stands. `authority`: the owning platform, if any.
 
     `clash`: rows that exclude each other (ruling 3): no value can be adopted, only the source can put it right.
+    `case`: the ministry's question (来源：部级核查), which is answered by `CASE_KINDS` and changes no value.
     """
 
     number: int
@@ -103,6 +106,7 @@ class Conflict:
     sources: tuple[Source, ...] = ()
     authority: str | None = None
     clash: bool = False
+    case: bool = False
     proposal: Proposal | None = None
     proposer: str | None = None
     reviewer: str | None = None
@@ -164,6 +168,7 @@ class Line:
     raises: bool = True
 
 
+CASE_KINDS: Final = (Kind.KEEP, Kind.RETURN, Kind.OTHER_PERSON)
 _OPEN: Final = frozenset({State.WAITING, State.PROPOSED, State.IN_REVIEW})
 _ALL: Final = frozenset(State)
 LINES: Final[Mapping[Action, Line]] = {
@@ -231,8 +236,11 @@ def _may_propose(conflict: Conflict, move: Move, by: Operator, _today: str) -> R
         return Refusal("E3325", "没有给出处理意见：采用来源值、手工值或退回源头平台")
     if not move.reason:
         return Refusal("E3326", "处理意见须给出原因")
-    if proposal.kind is Kind.RETURN:
+    if (proposal.kind in CASE_KINDS) if conflict.case else proposal.kind is Kind.RETURN:
         return None
+    if conflict.case or proposal.kind in CASE_KINDS:
+        answers = "、".join(CASE_KINDS)
+        return Refusal("E3327", f"{answers}是对部级核查的答复，部级核查也只能这样答复")
     if conflict.clash:
         return Refusal("E3327", "多行互相排斥，无唯一权威源，只能退回源头平台")
     if proposal.kind is Kind.MANUAL:
@@ -317,7 +325,7 @@ def _approved(conflict: Conflict, _move: Move, by: Operator) -> Conflict:
         raise RuntimeError("a conflict in review has a proposal")
     if contradicts(conflict, conflict.proposal):
         return replace(conflict, state=State.RETURNED, reviewer=by.person, cause=Cause.AWAITING, effect=False)
-    return replace(conflict, state=State.EFFECTIVE, reviewer=by.person, cause=Cause.APPROVED, effect=True)
+    return replace(conflict, state=State.EFFECTIVE, reviewer=by.person, cause=Cause.APPROVED, effect=not conflict.case)
 
 
 def _resumed(conflict: Conflict, _move: Move, _by: Operator) -> Conflict:

@@ -21,7 +21,7 @@ from hub.audit import Event, append, next_number
 from hub.errors import UsageError
 from hub.store import Reader, Store, Transaction
 from hub.store.decision_tables import BULK_OPERATION, CORRECTION, DECISION, DECISION_EVENT
-from quality.decisions import Refusal
+from quality.decisions import CASE_KINDS, Refusal
 from quality.decisions_bulk import (
     FINISHED,
     PROPOSES,
@@ -174,7 +174,7 @@ def _values(acting: Acting, order: Order) -> tuple[str, dict[str, Any]]:
         return "通过", {
             "state": sa.case((_AGAINST, "退回源头平台"), else_="已生效"),
             "cause": sa.case((_AGAINST, "等待源头更新"), else_="复核通过"),
-            "effect": sa.case((_AGAINST, "0"), else_="1"),
+            "effect": sa.case((_AGAINST, "0"), (_D.kind.in_(CASE_KINDS), "0"), else_="1"),
             "reviewer": acting.by.person, "reviewed_at": acting.ts,
         }  # fmt: skip
     if order.what is Bulk.ASSIGN:

@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from hub.case_form import SOURCE
 from hub.errors import UsageError
 from hub.masking import KEY_JOIN
 from hub.roles import Scope, covered, reporting_to
 from hub.store import Reader
 from hub.store.decision_tables import DECISION
+from hub.store.ledger import CONFLICT
 from quality.decisions import State
 
 PAGE_SIZES: Final = (10, 20, 50, 100)
@@ -30,7 +32,7 @@ FACETS: Final = ("entity", "field", "rule", "state", "cause", "school", "assigne
 class Filter:
     """Conditions of a list; empty means all. `state` empty: everything; `overdue` looks at `today` (YYYY-MM-DD).
 
-    `division`: with all that report to it; `record`: record numbers; `typed`: an identifier somebody typed (学籍号,
+    `division`: with all that report to it; `record`: record numbers; `source`: who said a losing value, or 部级核查; `typed`: an identifier somebody typed (学籍号,
     身份证件号, 学校标识码), private, so it never stands in a URL.
     """
 
@@ -48,6 +50,7 @@ class Filter:
     overdue: str = ""
     division: tuple[str, ...] = ()
     record: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
     typed: str = ""
 
     def text(self) -> str:
@@ -80,6 +83,8 @@ def conditions(chosen: Filter) -> list[Any]:
     if chosen.division:
         held = {d for code in chosen.division for d in reporting_to(code)}
         terms.append(DECISION.c.division.in_(sorted(held)))
+    if chosen.source:
+        terms.append(_said_by(chosen.source))
     if chosen.record:
         terms.append(DECISION.c.pk.in_(chosen.record))
     if chosen.typed:
@@ -92,6 +97,16 @@ def conditions(chosen: Filter) -> list[Any]:
 def _one_of(column: Any, wanted: Sequence[str]) -> Any:
     named = [w for w in wanted if w != NONE]
     return sa.or_(column.in_(named), column.is_(None), column == "") if NONE in wanted else column.in_(named)
+
+
+def _said_by(sources: Sequence[str]) -> Any:
+    """Conflicts a source has a losing value in; 部级核查 are the ministry's cases."""
+    said = sa.exists().where(
+        CONFLICT.c.decision_no == DECISION.c.decision_no,
+        CONFLICT.c.closed_run.is_(None),
+        CONFLICT.c.source.in_(sources),
+    )
+    return sa.or_(said, DECISION.c.subject.like("case:%")) if SOURCE in sources else said
 
 
 def _names(typed: str) -> Any:

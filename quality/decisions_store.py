@@ -24,7 +24,8 @@ from quality.decisions_query import within
 from quality.reasons import check_reason
 
 WAITING: Final = "待处理"
-PENDING, WITHDRAWN = "待源头确认", "已撤回"
+CASE_SUBJECT: Final = "case:"
+PENDING, WITHDRAWN, CONFIRMED = "待源头确认", "已撤回", "已确认"
 SILENT: Final = frozenset({Action.ASSIGN, Action.COMMENT, Action.DUE})
 
 
@@ -150,6 +151,7 @@ def as_value(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Confl
         sources=_sources(rows),
         authority=row["authority"] or None,
         clash=bool(row["clash"]),
+        case=is_case(row["subject"]),
         proposal=Proposal(Kind(kind), row["chosen_source"], row["chosen_value"]) if kind else None,
         proposer=row["proposer"],
         reviewer=row["reviewer"],
@@ -160,6 +162,11 @@ def as_value(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Confl
         due=row["due"],
         last=f"{row['changed_at'] or ''} {row['cause'] or ''}".strip(),
     )
+
+
+def is_case(subject: str | None) -> bool:
+    """The conflict is a case of the ministry (来源：部级核查)."""
+    return bool(subject) and str(subject).startswith(CASE_SUBJECT)
 
 
 def _sources(rows: Iterable[Mapping[str, Any]]) -> tuple[Source, ...]:

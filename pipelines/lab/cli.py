@@ -17,7 +17,7 @@ from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
 from ministry_node.cli import intake_code, tell_alarms
 from pipelines.lab.round import LabRound, TablePair, run_lab, table_digests
-from pipelines.lab.setup import Lab, init_lab
+from pipelines.lab.setup import Lab, init_lab, join_lab
 from province_node.cli import AllowDeletes, AllowVolume, Full, NoReview, Today, options_of
 from province_node.telling import exit_code, round_document, tell_exchange, tell_round
 
@@ -79,6 +79,18 @@ def init(
     emit(shell, document, lambda c: _tell_lab(c, lab, folder))
 
 
+@app.command("join")
+def join(ctx: typer.Context, folder: Folder, sources: SourcesOption, province: ProvinceOption) -> None:
+    """在已有试验中再接入一省：密钥、新版信任清单、期次授权、数据库。"""
+    shell = shell_of(ctx)
+    lab = join_lab(folder, sources=sources, province=province, at=shell.now(), rng=os.urandom)
+    document = {"province": {"party": lab.province.party, "name": lab.province.settings.name},
+                "trust_version": lab.trust_version}  # fmt: skip
+    joined = f"✔ 已接入 {lab.province.settings.name}（{lab.province.party}）"
+    text = f"{joined}\n下一步：hub lab run {folder} --province {province}"
+    emit(shell, document, lambda c: c.print(text))
+
+
 def _tell_lab(console: Console, lab: Lab, folder: Path) -> None:
     console.print(f"✔ 省级节点 {lab.province.settings.name}（{lab.province.party}）　{folder / 'province'}")
     console.print(f"✔ 部级节点 {lab.ministry.settings.name}（{lab.ministry.party}）　{folder / 'ministry'}")
@@ -98,6 +110,7 @@ def run(
     allow_deletes: AllowDeletes = False,
     allow_volume: AllowVolume = False,
     no_review: NoReview = False,
+    province: Annotated[str | None, typer.Option("--province", metavar="代码", help="跑哪个省，默认最先建立的")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="结束时逐表比对两级节点的内容摘要")] = False,
 ) -> None:
     """完整运行一轮：省级读取、定值、入库、封装、送出；部级接收、验证、入库、签回执；省级收回执。
@@ -116,6 +129,7 @@ def run(
             review=options.review,
             allow_deletes=allow_deletes,
             allow_volume=allow_volume,
+            party=province,
             progress=progress.step,
         )
         pairs = table_digests(done.lab) if compare else ()

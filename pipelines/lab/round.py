@@ -62,14 +62,17 @@ def run_lab(
     review: bool = True,
     allow_deletes: bool = False,
     allow_volume: bool = False,
+    party: str | None = None,
     progress: Progress = lambda _step, _what: None,
 ) -> LabRound:
     """A whole round. `today` (YYYY-MM-DD): the date dated rules see; `at`: aware, now; `rng(n)`: n random bytes.
 
+    `party`: which province of the lab, the first by default.
+
     `progress(step, what)`, steps `extract`, `settle`, `publish`, `deliver`, `intake`, `listen`. Raises what the steps
     raise; what earlier steps committed stays and the next round goes on from there.
     """
-    lab = open_lab(folder)
+    lab = open_lab(folder, party)
     _keep_trust_fresh(lab, at)
     # What a round that died after its state committed has left (protocol 6.4), before anything new is settled.
     left = publish_pending(lab.province, at=at, rng=rng, progress=progress, before_round=True)

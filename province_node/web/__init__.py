@@ -1,0 +1,1 @@
+"""Pages that only a province has. See `hub.web` for the form of a section."""

@@ -45,6 +45,5 @@ WEB_SESSION: Final = sa.Table(
     WEB_METADATA,
     _key("digest", 80),
     *_texts(name=80, csrf=80, created=40, seen=40, source=80, via=16, plain_until=40, plain_purpose=400),
-    sa.Column("id_token", sa.Text().with_variant(sa.Text(collation="C"), "postgresql")),
 )
 sa.Index("ix_web_session_name", WEB_SESSION.c.name)

@@ -38,7 +38,6 @@ class Visitor:
     page_size: int = DEFAULT_SIZE
     plain_until: str | None = None
     plain_purpose: str = ""
-    id_token: str | None = None
     # A password given out by somebody else: nothing but changing it is open.
     must_change: bool = False
 
@@ -69,7 +68,6 @@ def start(
     rng: Random,
     source: str,
     via: str = "local",
-    id_token: str = "",
 ) -> str:
     """Ends the account's other sessions, begins one, audits it; returns the id for the cookie."""
     session_id = rng(32).hex()
@@ -78,7 +76,7 @@ def start(
         tx.connection.execute(sa.delete(WEB_SESSION).where(WEB_SESSION.c.created < stamp(at - LONGEST)))
         row = {
             "digest": digest_of(session_id), "name": name, "csrf": rng(32).hex(), "created": stamp(at),
-            "seen": stamp(at), "source": source, "via": via, "id_token": id_token or None,
+            "seen": stamp(at), "source": source, "via": via,
         }  # fmt: skip
         tx.connection.execute(sa.insert(WEB_SESSION), row)
         append(
@@ -113,7 +111,7 @@ def visitor_of(store: Store, session_id: str, *, at: datetime, idle: timedelta, 
     temporary = found["via"] == "local" and account is not None and account.changed_at is None
     return Visitor(
         operator, digest, found["csrf"], found["via"], size if size in PAGE_SIZES else DEFAULT_SIZE, until,
-        found["plain_purpose"] or "", found["id_token"], temporary,
+        found["plain_purpose"] or "", temporary,
     )  # fmt: skip
 
 

@@ -66,12 +66,12 @@ def sign_in(ask: Ask) -> Response:
     return begin(ask, name, back)
 
 
-def begin(ask: Ask, name: str, back: str, *, via: str = "local", id_token: str = "") -> Response:
+def begin(ask: Ask, name: str, back: str, *, via: str = "local") -> Response:
     """Starts the session and sends the browser on. Raises `UsageError` E1056 for a stopped operator."""
     site = ask.site
     with site.store.reading() as reader:
         operator_named(reader, name)
-    made = start(site.store, site.party, name, at=ask.at, rng=site.rng, source=ask.source, via=via, id_token=id_token)
+    made = start(site.store, site.party, name, at=ask.at, rng=site.rng, source=ask.source, via=via)
     answer = ask.go(back)
     answer.set_cookie(site.cookie, made, httponly=True, samesite="lax", secure=site.secure, path="/")
     answer.delete_cookie(site.form_cookie, path="/", httponly=True, samesite="lax", secure=site.secure)

@@ -19,7 +19,7 @@ TABLES = {
     ),
     "web_session": (
         "digest C80!; name C80; csrf C80; created C40; seen C40; source C80; via C16; plain_until C40; "
-        "plain_purpose C400; id_token T"
+        "plain_purpose C400"
     ),
 }
 

@@ -6,7 +6,7 @@ no row of it can stand. One transaction with its audit record; before it commits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from connectors.templates import all_templates
 from connectors.xlsx import TemplateRead, path_shown, read_template
 from connectors.xlsx_rows import Reject
 from hub.audit import Event, append
-from hub.catalog import Catalog
+from hub.catalog import Catalog, Template
 from hub.errors import InputError
 from hub.store import Store
 from province_node.ledger import moment
@@ -53,13 +53,18 @@ def import_file(
     today: str,
     school: str | None = None,
     corrects: int | None = None,
+    admit: Callable[[Template, str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Imported:
     """Takes one file into the waiting area.
 
     `school`: its code where the file name lacks it; `corrects`: the file whose wrong rows this one brings back, so that
-    untouched masked cells keep their values. Raises `InputError` for a file that is none of ours, that came before
+    untouched masked cells keep their values; `admit`: raises when this template of this school is not the operator's to
+    bring; `progress` hears each step. Raises `InputError` for a file that is none of ours, that came before
     (E3711) or of which no row can stand (E3712).
     """
+    tell = progress or _silent
+    tell("读取文件")
     seal = content_digest(path) if path.is_file() else ""
     with store.reading() as reader:
         earlier = {}
@@ -67,6 +72,9 @@ def import_file(
             school = school or file_of(reader, corrects).school
             earlier = {line.row: line.cells for line in lines(reader, corrects)}
         read = read_template(path, catalog, school=school, earlier=earlier)
+        if admit is not None:
+            admit(all_templates(catalog)[read.template], read.school)
+        tell(f"逐行校验（{len(read.lines):,} 行）")
         _refuse_twin(path, files(reader, school=read.school), seal)
         wrong = _wrong_rows(known_of(reader, catalog, node, read.school), catalog, read, today)
     reasons = by_row([*read.rejects, *wrong])
@@ -87,11 +95,16 @@ def import_file(
         "corrects": corrects,
         "note": "\n".join(read.notes),
     }
+    tell("写入待复核区")
     number = _store(store, values, some, node, at)
     return Imported(
         number, read.template, read.school, len(some) - len(reasons), len(reasons), read.trailing_blank, read.notes,
         _counted([r for rs in reasons.values() for r in rs]),
     )  # fmt: skip
+
+
+def _silent(_step: str) -> None:
+    """Nobody listens."""
 
 
 def _store(store: Store, values: Mapping[str, Any], some: list[Line], node: str, at: datetime) -> int:

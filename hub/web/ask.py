@@ -109,6 +109,7 @@ class Ask:
         given = {"ask": self, "site": self.site, "visitor": self.signed_in, "at": self.at, **values}
         if self.htmx and "main" in made.blocks:
             context = made.new_context(given)
+            next(made.root_render_func(context), "")  # what stands before the first output: imports and macros
             body = "".join(made.blocks["main"](context))
             return HTMLResponse(body, status)
         return HTMLResponse(made.render(given), status)

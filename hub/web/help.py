@@ -25,7 +25,8 @@ def manual(ask: Ask) -> Response:
     """Manuals of the pages this visitor may use, and for those with a role how the node is."""
     pages = [r for r in ask.site.routes() if r.manual and (not r.allow.verbs or ask.visitor.may(*r.allow.verbs))]
     known = set(ask.templates.list_templates(filter_func=lambda name: name.startswith("manual/")))
-    found = [(r, f"manual/{r.manual}.html") for r in pages if f"manual/{r.manual}.html" in known]
+    first = {r.manual: r for r in sorted(pages, key=lambda r: bool(r.menu))}  # one manual may serve several pages
+    found = [(r, f"manual/{r.manual}.html") for r in first.values() if f"manual/{r.manual}.html" in known]
     return ask.page("help.html", pages=found, state=_state(ask) if ask.visitor.roles else (), catalog=ask.site.catalog)
 
 

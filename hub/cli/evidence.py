@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from hub.batch.envelope import PayloadType, parse
 from hub.batch.layout import manifest_name, parse_batch_id, receipt_name
 from hub.batch.manifest import Manifest, read_manifest
 from hub.batch.outbox import BatchState
+from hub.batch.wire import digest_of
 from hub.cli.stored import ByTrustList, Check, check_manifest, check_part, check_stored_receipt
 from hub.errors import RefusedError, UsageError
 from hub.keyring import Keyring
 from hub.settings import Node
 from hub.store import Reader
 from hub.store.ledger import INBOX, OUTBOX, RECEIPT
+from hub.store.registry_tables import DOWN_BATCH
 
 Row = Mapping[str, Any]
 
@@ -47,7 +49,7 @@ class Kept:
     @property
     def state(self) -> str:
         """Outbox state or inbox verdict."""
-        return str(self.row["state"] if self.ours else self.row["verdict"])
+        return str(self.row.get("state", "SEALED") if self.ours else self.row["verdict"])
 
     @property
     def moment(self) -> str | None:
@@ -60,6 +62,28 @@ class Kept:
         if not self.envelope:
             return None
         return read_manifest(parse(self.envelope, PayloadType.BATCH_MANIFEST, where=self.batch_id).payload)
+
+
+def kept_batch(reader: Reader, node: Node, batch: str) -> Kept:
+    """One batch of either direction: sent, or received. Raises `UsageError` E1028 for a batch that is not here."""
+    for table, ours in ((OUTBOX, True), (INBOX, False), (DOWN_BATCH, True)):
+        row = reader.connection.execute(sa.select(table).where(table.c.batch_id == batch)).mappings().first()
+        if row is not None:
+            return _kept(reader, node, dict(row), ours)
+    return _undecided(reader, node, batch)
+
+
+def _undecided(reader: Reader, node: Node, batch: str) -> Kept:
+    """A batch that was answered and has no place in its stream yet: known by its receipts and the evidence alone."""
+    query = sa.select(RECEIPT).where(RECEIPT.c.name == receipt_name(batch, 1))
+    first = reader.connection.execute(query).mappings().first()
+    if first is None:
+        raise UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")
+    row = {n: first[n] for n in ("party", "stream", "epoch", "seq")}
+    row |= {"batch_id": batch, "digest": "", "received_at": first["created"], "verdict": "", "envelope": None}
+    kept = _kept(reader, node, row, ours=False)
+    digest = digest_of(parse(kept.envelope, PayloadType.BATCH_MANIFEST).payload) if kept.envelope else ""
+    return replace(kept, row={**row, "digest": digest, "verdict": kept.receipts[-1]["type"]})
 
 
 def kept_batches(reader: Reader, node: Node, batch: str | None = None) -> Iterator[Kept]:
@@ -81,14 +105,14 @@ def kept_batches(reader: Reader, node: Node, batch: str | None = None) -> Iterat
 
 def _kept(reader: Reader, node: Node, row: Row, ours: bool) -> Kept:
     same = [RECEIPT.c[c] == row[c] for c in ("stream", "epoch", "seq")]
-    if not ours:
+    if "party" in row:
         same.append(RECEIPT.c.party == row["party"])
     query = sa.select(RECEIPT).where(*same).order_by(RECEIPT.c.receipt_no)
     receipts = tuple(dict(r) for r in reader.connection.execute(query).mappings())
     stream_id, seq = parse_batch_id(row["batch_id"])
     evidence = [p for p in _evidence(node, stream_id.party, stream_id.epoch, seq) if p.is_dir()]
     folders = (node.spool, *evidence)
-    envelope = row["manifest"] if ours else row["envelope"]
+    envelope = row["manifest"] if "manifest" in row else row["envelope"]
     return Kept(row, envelope or _stored(folders, manifest_name(row["batch_id"])), receipts, folders, ours)
 
 
@@ -110,9 +134,12 @@ def find(folders: Sequence[Path], name: str) -> Path | None:
 
 
 def verify_batch(kept: Kept, keyring: Keyring, *, files: bool = True) -> list[Check]:
-    """Every check of one batch, in the order of protocol 6.2; `files`: the ciphertext digests too."""
+    """Every check of one batch, in the order of protocol 6.2; `files`: the ciphertext digests too.
+
+    Of a down batch only the manifest is evidence: its parts are not kept after they took effect, and nobody answers it.
+    """
     manifest, checks = _verify_manifest(kept, keyring)
-    if manifest is not None:
+    if manifest is not None and manifest.stream_id.direction == "up":
         if files:
             checks += _verify_files(kept, manifest)
         checks += _verify_receipts(kept, manifest, keyring)
@@ -173,7 +200,7 @@ def _verify_receipts(kept: Kept, manifest: Manifest, keyring: Keyring) -> list[C
 def _verify_receipt(kept: Kept, manifest: Manifest, row: Row, keyring: Keyring) -> Check:
     name = row["name"] or receipt_name(manifest.batch_id, int(row["receipt_no"]))
     title = f"回执 {row['receipt_no']}"
-    envelope, at = _receipt_envelope(kept, row, name), _decided(row, kept)
+    envelope, at = receipt_envelope(kept, row, name), _decided(row, kept)
     judge = ByTrustList(keyring.trust_of(_version([row])))
     receipt, check = check_stored_receipt(envelope, name, judge, at, kept.row["digest"])
     if receipt is not None and receipt.digest != row["digest"]:
@@ -181,7 +208,7 @@ def _verify_receipt(kept: Kept, manifest: Manifest, row: Row, keyring: Keyring) 
     return Check(title, check.ok, check.detail)
 
 
-def _receipt_envelope(kept: Kept, row: Row, name: str) -> bytes | None:
+def receipt_envelope(kept: Kept, row: Row, name: str) -> bytes | None:
     """The envelope as it was published: from the ledger where it is kept whole, else from the evidence folder."""
     body = row["body"]
     if body:

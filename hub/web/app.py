@@ -12,6 +12,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -48,16 +49,14 @@ def console(site: Site, *mounts: BaseRoute) -> Starlette:
     routes: list[BaseRoute] = [
         Endpoint(r.path, shell.endpoint(r), methods=[r.method], name=f"{r.method} {r.path}") for r in site.routes()
     ]
-    packages: list[str | tuple[str, str]] = list(dict.fromkeys(_static(s.package) for s in site.sections))
+    packages: list[str | tuple[str, str]] = list(
+        dict.fromkeys((s.package, "static") for s in site.sections if (files(s.package) / "static").is_dir())
+    )
     routes.append(Mount("/static", StaticFiles(packages=packages)))
     app = Starlette(routes=[*routes, *mounts], exception_handlers={404: shell.missing, 405: shell.missing})
     app.state.site = site
     app.add_middleware(_Headers, site=site)
     return app
-
-
-def _static(package: str) -> tuple[str, str]:
-    return package, "static"
 
 
 class _Shell:

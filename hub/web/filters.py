@@ -6,6 +6,7 @@ folder of its name. A name that is not given is an error, never an empty text.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
@@ -26,6 +27,7 @@ TONES: Final[dict[str, str]] = {
     "警告": "warn", "待复核": "warn", "暂缓": "off", "暂停待批": "warn", "部分生效": "warn", "已收妥": "todo",
     "待处理": "todo", "已提议": "todo", "退回源头平台": "warn", "提示": "todo", "待发送": "todo", "已发送": "todo",
     "已生效": "good", "成功": "good", "在用": "good", "已入库": "good", "完成": "good",
+    "已发布": "todo", "已确认送达": "good",
 }  # fmt: skip
 
 
@@ -33,6 +35,7 @@ TONES: Final[dict[str, str]] = {
 WORDS: Final[dict[str, str]] = {
     **{v.value: v.chinese for v in Verdict},
     "OPEN": "未封装", "SEALED": "待发送", "SENT": "已发送", "CLOSED": "已关闭",
+    "SHIPPED": "已发布", "ACKED": "已确认送达",
     "done": "完成", "held": "暂停待批", "failed": "失败", "running": "运行中",
     "whole": "全量", "incremental": "增量", "settle": "定值",
 }  # fmt: skip
@@ -54,7 +57,7 @@ def environment(site: Site) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        n=number, moment=moment, day=day, tone=tone, masked=_masker(site.catalog), swept=swept, word=word
+        n=number, bytes=size, moment=moment, day=day, tone=tone, masked=_masker(site.catalog), swept=swept, word=word
     )
     made.tests["may_use"] = _may_use
     made.globals.update(vendor=vendor, menu=site.menu(), today=today)
@@ -68,6 +71,15 @@ def _may_use(allow: Allowed, visitor: Visitor) -> bool:
 def number(value: int | float | None) -> str:
     """59,917; nothing for None."""
     return "" if value is None else f"{value:,}"
+
+
+def size(value: int | None) -> str:
+    """17.7 MB; nothing for None."""
+    if value is None:
+        return ""
+    units = ("B", "KB", "MB", "GB")
+    power = min(int(math.log(value, 1000)) if value > 0 else 0, len(units) - 1)
+    return f"{value:,} B" if power == 0 else f"{value / 1000**power:.1f} {units[power]}"
 
 
 def moment(value: str | datetime | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from starlette.responses import Response
 
@@ -68,6 +68,18 @@ class Queue:
     tone: str = ""
 
 
+@dataclass(frozen=True)
+class Step:
+    """Something that may be done with the thing on a page, by the visitor who sees it: a link to where it is done."""
+
+    label: str
+    href: str
+    danger: bool = False
+
+
+Steps = Callable[["Ask", Any], Iterable[Step]]
+
+
 @dataclass
 class Section:
     """Pages of one idea. `package`: holds `templates/` and `static/`; `nodes`: roles of nodes that have it."""
@@ -77,6 +89,16 @@ class Section:
     nodes: tuple[str, ...] = BOTH
     routes: list[Route] = field(default_factory=list)
     queues: list[Callable[[Ask], Iterable[Queue]]] = field(default_factory=list)
+    steps: dict[str, list[Steps]] = field(default_factory=dict)
+
+    def step(self, thing: str) -> Callable[[Steps], Steps]:
+        """Declares what this section adds to another room's page about a `thing` (a batch): its steps, as links."""
+
+        def declare(found: Steps) -> Steps:
+            self.steps.setdefault(thing, []).append(found)
+            return found
+
+        return declare
 
     def queue(self, count: Callable[[Ask], Iterable[Queue]]) -> Callable[[Ask], Iterable[Queue]]:
         """Declares what of this section waits for the visitor; asked for each workbench, so it is a quick count in the

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from hub.catalog import Catalog
 from hub.settings import Node
 from hub.store import Store
-from hub.web.section import MENU, Route, Section
+from hub.web.section import MENU, Route, Section, Step
+
+if TYPE_CHECKING:
+    from hub.web.ask import Ask
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -74,6 +77,10 @@ class Site:
     def routes(self) -> tuple[Route, ...]:
         """All pages of this node."""
         return tuple(r for s in self.brought() for r in s.routes)
+
+    def steps(self, ask: Ask, thing: str, value: object) -> tuple[Step, ...]:
+        """What the sections of this node offer to do with the thing on a page."""
+        return tuple(step for s in self.brought() for found in s.steps.get(thing, ()) for step in found(ask, value))
 
     def menu(self) -> tuple[tuple[str, tuple[Route, ...]], ...]:
         """Groups and their pages, in the order of console 5."""

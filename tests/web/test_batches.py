@@ -21,10 +21,11 @@ from hub.roles_store import add_operator
 from hub.settings import open_node
 from hub.trust_read import read_history
 from hub.web.batch_list import Line, Wanted, count, facet_counts, lines
-from tests.ministry.conftest import AT as MINISTRY_AT
-from tests.ministry.conftest import Province, applied_template, province, shipped, shipped_template
+from pipelines.lab.setup import Lab
+from tests.ministry.conftest import applied_template, province, shipped, shipped_template
+from tests.ministry.forge import Province
 from tests.round.conftest import published, published_template, settled, settled_template, sources
-from tests.round.labs import Lab
+from tests.round.labs import AT as MINISTRY_AT
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
 from tests.web.consoles import AT, Console, add_people, give_password, serve
 

@@ -49,12 +49,13 @@ class Mark:
     released_by: str
     purpose: str
     moment: str
+    rows: int
 
     def lines(self) -> list[tuple[str, str]]:
         """The sheet 导出说明."""
         return [
             ("申请号", str(self.request)), ("导出人", self.exporter), ("批准人", self.released_by),
-            ("用途", self.purpose), ("导出时间", self.moment), ("提示", "含个人信息明文，仅限所列用途，用毕销毁"),
+            ("用途", self.purpose), ("导出时间", self.moment), ("条数", str(self.rows)), ("提示", "含个人信息明文，仅限所列用途，用毕销毁"),
         ]  # fmt: skip
 
 

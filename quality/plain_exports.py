@@ -96,7 +96,7 @@ def take(store: Store, acting: Acting, number: int) -> tuple[Filter, Mark]:
             .values(state=TAKEN, taken_at=acting.ts, rows_out=rows)
         )
         _audit(tx, acting, Event.PLAINTEXT_EXPORTED, number, row["purpose"], rows)
-    return chosen, Mark(number, acting.by.name, row["decided_actor"], row["purpose"], acting.ts)
+    return chosen, Mark(number, acting.by.name, row["decided_actor"], row["purpose"], acting.ts, rows)
 
 
 def request_of(reader: Reader, number: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def taken(ask: Ask) -> Response:
     """The file, once; marked with exporter, releaser and purpose."""
     acting = acting_of(ask)
     chosen, mark = take(ask.site.store, acting, int(ask.path["number"]))
-    return _download(ask, acting, chosen, MAX_ROWS + 1, f"明文_{acting.by.name}_申请{mark.request}", mark)
+    return _download(ask, acting, chosen, mark.rows, f"明文_{acting.by.name}_申请{mark.request}", mark)
 
 
 def _download(ask: Ask, acting: Acting, chosen: Filter, rows: int, name: str, mark: Mark | None = None) -> Response:

@@ -87,8 +87,8 @@ class Dialect(Protocol):
         """Makes what the store needs beside its tables; called after every upgrade, also one that found nothing."""
         ...
 
-    def analyse(self, connection: sa.Connection, table: str) -> None:
-        """Statistics of a freshly filled table, for a planner that needs them."""
+    def analyse(self, connection: sa.Connection, table: str, columns: Sequence[str] = ()) -> None:
+        """Statistics of a freshly filled table, or of some of its columns, for a planner that needs them."""
         ...
 
     def csv(

@@ -68,9 +68,15 @@ class Merge:
             else:
                 self._put_aside(block)
         if inserted:
-            self._dialect.analyse(self._connection, self._dialect.part(self._table, self._node))
+            self._analyse()
         merged = self._merge() if self._staged else ApplyCounts()
         return ApplyCounts(inserted=inserted) + merged
+
+    def _analyse(self) -> None:
+        """Of what conditions are put on; the database's own housekeeping takes the rest later."""
+        indexed = [c.name for index in self._table.indexes for c in index.columns]
+        names = list(dict.fromkeys(["node", "pk", "row_ver", *indexed]))
+        self._dialect.analyse(self._connection, self._dialect.part(self._table, self._node), names)
 
     def _untouched(self) -> bool:
         rows = sa.select(sa.literal(1)).select_from(self._table).where(self._table.c.node == self._node).limit(1)
@@ -99,7 +105,7 @@ class Merge:
         self._staged += block.num_rows
 
     def _merge(self) -> ApplyCounts:
-        self._dialect.analyse(self._connection, self._stage.name)
+        self._dialect.analyse(self._connection, self._stage.name, ["ord", "pk", "row_ver"])
         self._keep_newest()
         self._find_effect()
         inserted, updated, deleted = self._counts()

@@ -124,7 +124,7 @@ class Oracle:
     def make_part(self, connection: sa.Connection, table: sa.Table, node: str) -> None:
         """One table for all nodes."""
 
-    def analyse(self, connection: sa.Connection, table: str) -> None:
+    def analyse(self, connection: sa.Connection, table: str, columns: Sequence[str] = ()) -> None:
         """See the module: statistics commit."""
 
     def csv(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ class Temporary(ABC):
     def insert(self, connection: sa.Connection, table: sa.Table, batch: Any) -> None: ...
 
     @abstractmethod
-    def analyse(self, connection: sa.Connection, table: str) -> None: ...
+    def analyse(self, connection: sa.Connection, table: str, columns: Sequence[str] = ()) -> None: ...
 
     def stage_for(self, table: sa.Table) -> sa.Table:
         return rows_table(table, keyed=self.stage_keyed)

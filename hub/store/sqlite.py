@@ -69,7 +69,7 @@ class Sqlite(Temporary):
     def make_part(self, connection: sa.Connection, table: sa.Table, node: str) -> None:
         """One table for all nodes."""
 
-    def analyse(self, connection: sa.Connection, table: str) -> None:
+    def analyse(self, connection: sa.Connection, table: str, columns: Sequence[str] = ()) -> None:
         """SQLite's planner needs none: the joins go by key."""
 
     def csv(

@@ -59,7 +59,8 @@ def _partition(name: str, columns: str) -> None:
     names = ",".join(text.split(" ")[0] for text in columns.split("; "))
     op.execute(
         f"DO $$ DECLARE n text; BEGIN FOR n IN SELECT DISTINCT node FROM {name}_before LOOP "
-        f"EXECUTE format('CREATE TABLE {name}_%s PARTITION OF {name} FOR VALUES IN (%L)', n, n); END LOOP; END $$"
+        f"EXECUTE format('CREATE TABLE {name}_%s PARTITION OF {name} FOR VALUES IN (%L) "
+        "WITH (fillfactor = 90)', n, n); END LOOP; END $$"
     )
     op.execute(f"INSERT INTO {name} ({names}) SELECT {names} FROM {name}_before")
     op.drop_table(f"{name}_before")

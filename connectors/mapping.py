@@ -18,6 +18,9 @@ through it is `connectors.mapped`. A mapping is a site's file: what is wrong wit
           - {name: STU_NO, field: GRBSM}
           - {name: SEX, field: XBM, form: code, codes: {M: "1", F: "2"}}
           - {name: NATION, field: MZM, form: label}
+
+A table of students may name its people by 学籍号 or by 证件号, one of staff by 教职工号 or by 证件号 (MODEL §6): a table
+of another entity than the person's own gives the card as `xs.SFZJH` or `jzg.SFZJH` (with `….SFZJLXM`; else 居民身份证).
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ SYSTEM: Final = re.compile(r"X[1-9]")
 LETTERS: Final = "ABCEGHIJKMNQRUVWXYZ"
 FORMS: Final = ("text", "code", "label", "date8", "date-dash", "yyyymm", "month-dash", "yyyy", "number", "timestamp")
 KEY, UPDATED, STATE = "_KEY", "_UPDATED", "_STATE"
+ID_TYPE, ID_NO = "_ID_TYPE", "_ID_NO"
+# The person's number in a key, and the entity whose card stands for it.
+PERSONS = {"GRBSM": "xs", "GH": "jzg"}
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def _table(path: Path, catalog: Catalog, system: str, doc: Any) -> OwnTable:
     fields = [c.field for c in columns]
     if twice := sorted({f for f in fields if fields.count(f) > 1}):
         raise _wrong(path, f"表 {name} 有多列对应同一字段：{'、'.join(twice)}", "每个字段只对应一列")
-    if lacking := [k for k in entity.key if k not in fields]:
+    if lacking := [k for k in entity.key if k not in fields and not _by_card(entity_name, k, fields)]:
         raise _wrong(path, f"表 {name} 没有列对应主键字段：{'、'.join(lacking)}", "为主键字段各写一列")
     key = tuple(str(k) for k in _list(path, name, doc.get("key"), "key"))
     if coded := [c.name for c in columns if c.name in key and c.codes]:
@@ -175,8 +181,8 @@ def _canonical(
 def _column(path: Path, table: str, fields: Mapping[str, Any], doc: Any) -> OwnColumn:
     if not isinstance(doc, dict) or not doc.get("name") or not doc.get("field"):
         raise _wrong(path, f"表 {table} 有一列没有 name 或 field", "每列写 name（自建系统列名）与 field（标准字段）")
-    name, target, form = str(doc["name"]), str(doc["field"]), str(doc.get("form", "text"))
-    if target not in fields:
+    name, target, form = str(doc["name"]), _field(str(doc["field"]), fields), str(doc.get("form", "text"))
+    if target not in fields and target not in (ID_TYPE, ID_NO):
         raise _wrong(path, f"表 {table} 列 {name} 的 field 不存在：{target}", "用 hub schema show 查看标准字段")
     if form not in FORMS:
         raise _wrong(path, f"表 {table} 列 {name} 的 form 不认识：{form}", f"可用：{'、'.join(FORMS)}")
@@ -184,6 +190,19 @@ def _column(path: Path, table: str, fields: Mapping[str, Any], doc: Any) -> OwnC
     if not isinstance(codes, dict):
         raise _wrong(path, f"表 {table} 列 {name} 的 codes 写法不对", 'codes: {自建值: "标准代码"}')
     return OwnColumn(name, target, form, {str(k).strip(): str(v) for k, v in codes.items()})
+
+
+def _field(target: str, fields: Mapping[str, Any]) -> str:
+    """The canonical field; the card of the person whom a row is about has a name of ours."""
+    of, _, name = target.partition(".")
+    person = next((PERSONS[k] for k in PERSONS if k in fields), None)
+    return {"SFZJLXM": ID_TYPE, "SFZJH": ID_NO}.get(name, target) if of == person else target
+
+
+def _by_card(entity: str, key: str, fields: list[str]) -> bool:
+    """Whether a row that lacks its person's number says who it is by the card."""
+    own = entity == PERSONS.get(key) and "SFZJH" in fields
+    return key in PERSONS and (own or ID_NO in fields)
 
 
 def _list(path: Path, table: str, value: Any, what: str) -> list[Any]:

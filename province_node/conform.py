@@ -137,7 +137,7 @@ def _take(
     con.register("native_block", pa.Table.from_batches([block]))
     select = projection.sql("SELECT * FROM native_block", {"_one": "1"})
     null = " OR ".join(f"{ident(k)} IS NULL" for k in entity.key)
-    mapped = [c.field for c in table.columns]
+    mapped = [c.field for c in table.columns if c.field in entity.by_name]
     empty = ", ".join(f"CASE WHEN {ident(f)} IS NULL THEN {text(f)} END" for f in mapped)
     kept = (
         f"SELECT hash({key_text(entity.key)}) AS _key, ({null}) AS _null, list_filter([{empty}], x -> x IS NOT NULL) "
@@ -145,7 +145,7 @@ def _take(
     ).replace("x -> x", "lambda x: x")
     exists = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'taken'").fetchall()[0][0]
     con.execute(f"INSERT INTO taken {kept}" if exists else f"CREATE TEMP TABLE taken AS {kept}")
-    for column in table.columns:
+    for column in (c for c in table.columns if c.field in entity.by_name):
         own = entity[column.field]
         if own.code and not catalog.codes.tables[own.code].open:
             value = empty_to_null("v", own)

@@ -50,6 +50,14 @@ def begin_round(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
 def _note_touched(con: duckdb.DuckDBPyConnection, entity: Entity, table: str, condition: str) -> None:
     columns = ", ".join(f"{ident(f.name)}::VARCHAR" for f in entity.fields)
     con.execute(f"INSERT INTO t_{entity.name} SELECT {columns} FROM {table} WHERE {condition}")
+    if table.startswith("o_"):  # an own system may name the person by the card alone
+        person = "xs" if "GRBSM" in entity.key else "jzg" if "GH" in entity.key else None
+        place = ", XXDM" if person == "jzg" else ""
+        if person is not None:
+            con.execute(
+                f"INSERT INTO t_{person} BY NAME SELECT _id_type AS SFZJLXM, _id_no AS SFZJH{place} FROM {table} "
+                f"WHERE ({condition}) AND _id_no IS NOT NULL"
+            )
 
 
 def ingest_platform(
@@ -88,7 +96,7 @@ def ingest_platform(
     _count_dirt(con, entity, table, raw)
     select = platform_projection(catalog, table).sql(raw, marks)
     taken = int(scalar(con, f"SELECT count(*) FROM ({raw})")) if not first else read
-    con.execute(f"INSERT INTO {store} {select}")
+    con.execute(f"INSERT INTO {store} BY NAME {select}")
     if not first:
         _mark_regressed(con, store, f"JS05:{table.updated}")
     if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records

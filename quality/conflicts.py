@@ -10,9 +10,9 @@ import duckdb
 
 from hub.catalog import Catalog, Entity, Field, SourceTable
 from quality.decisions_effect import prior, source_values
-from quality.expressions import FULL_WIDTH, HALF_WIDTH, ident, record_number, text
+from quality.expressions import FULL_WIDTH, HALF_WIDTH, ident, record_number, text, texts
 from quality.keys import natural_key
-from quality.own import own_tables
+from quality.own import above_owner, own_tables
 from quality.survivorship import Round
 
 DECIDED = "已由权威源定值"
@@ -47,7 +47,7 @@ def losing_values(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity,
         f"CASE WHEN (k.{ident(f.name)} <> l.{ident(f.name)} OR k.{ident(f.name)} IS NULL AND l.{ident(f.name)} IS NOT NULL "
         f"AND list_contains({invalid}, {text(f.name)})) AND NOT list_contains("
         f"list_transform(coalesce(l._bad, []), lambda x: split_part(x, ':', 2)), {text(f.name)}) "
-        f"THEN {{'f': {text(f.name)}, 'own': k.{ident(f.name)}::VARCHAR, 'other': l.{ident(f.name)}::VARCHAR, "
+        f"{_heard(round_, entity, f)} THEN {{'f': {text(f.name)}, 'own': k.{ident(f.name)}::VARCHAR, 'other': l.{ident(f.name)}::VARCHAR, "
         f"'bad': list_contains({invalid}, {text(f.name)}), 'src': {_loser(round_.catalog, entity, f)}}} END"
         for f in shared
     )
@@ -70,7 +70,19 @@ def _loser(catalog: Catalog, entity: Entity, field: Field) -> str:
 
 
 def _ask(round_: Round, entity: Entity, field: Field) -> bool:
-    return round_.catalog.registry.owners[entity.name, field.name].fill or field.name == "XM"
+    fill = round_.catalog.registry.owners[entity.name, field.name].fill or field.name == "XM"
+    return fill or bool(own_tables(round_.catalog, entity))
+
+
+def _heard(round_: Round, entity: Entity, field: Field) -> str:
+    """SQL, to be appended: what an own system says always counts unless it ranks above the platform, what a school says
+    of a field it may fill."""
+    if not own_tables(round_.catalog, entity):
+        return ""
+    letter = f"substr(l._letters, {entity.columns.index(field.name) + 1}, 1)"
+    above = above_owner(round_.catalog, entity, field)
+    fill = round_.catalog.registry.owners[entity.name, field.name].fill or field.name == "XM"
+    return (f" AND {letter} NOT IN {texts(above)}" if above else "") + ("" if fill else f" AND {letter} <> 'L'")
 
 
 def invalid_against_prior(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:

@@ -25,6 +25,11 @@ from quality.rules import hard_rules, label_notes
 MARKS = "_ext INTEGER, _line BIGINT, _rk VARCHAR, _raw UBIGINT, _stamp VARCHAR, _state VARCHAR, _approval VARCHAR, _copy VARCHAR, _bad VARCHAR[], _soft VARCHAR[]"
 LOCAL_MARKS = "_school VARCHAR, _id_type VARCHAR, _id_no VARCHAR, _ext INTEGER, _line BIGINT, _bad VARCHAR[], _soft VARCHAR[], _reviewed BOOLEAN"
 
+# Whom a row of an own system is about, where it names the person by a card (MODEL §6 match keys).
+CARD = "_id_type VARCHAR, _id_no VARCHAR"
+ID_TYPE, ID_NO = "_ID_TYPE", "_ID_NO"
+RESIDENT_CARD = "1"
+
 # Systems of a province's own are X1 … X9 (connectors.mapping).
 OWN = "X"
 
@@ -58,7 +63,7 @@ def holding(table: SourceTable) -> str:
 def create_holding(con: duckdb.DuckDBPyConnection, catalog: Catalog, table: SourceTable) -> None:
     """The holding table of an own system's table."""
     entity = catalog.entities[str(table.entity)]
-    con.execute(f"CREATE TABLE IF NOT EXISTS {holding(table)} ({payload_ddl(entity)}, {MARKS})")
+    con.execute(f"CREATE TABLE IF NOT EXISTS {holding(table)} ({payload_ddl(entity)}, {MARKS}, {CARD})")
 
 
 def create_tables(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
@@ -251,4 +256,18 @@ def platform_marks(table: SourceTable, extract_no: int, row_hash: str) -> dict[s
         "_state": f"coalesce(trim({ident(table.state)}), '1')" if table.state else "'1'",
         "_approval": f"coalesce(trim({ident(table.approval)}), '0')" if table.approval else "'0'",
         "_copy": copy,
+        **(_card(table) if table.system.startswith(OWN) else {}),
+    }
+
+
+def _card(table: SourceTable) -> dict[str, str]:
+    """The person's card over the raw columns of an own system: of the person's own row, or given beside another's."""
+    names = set(table.column_names)
+    own = table.entity in ("xs", "jzg")  # elsewhere the entity's own card is somebody else's: a family member's
+    kind = next((n for n in (ID_TYPE, *(("SFZJLXM",) if own else ())) if n in names), None)
+    number = next((n for n in (ID_NO, *(("SFZJH",) if own else ())) if n in names), None)
+    compact = "nullif(upper(replace(translate({}, '　０１２３４５６７８９Ｘｘ', ' 0123456789Xx'), ' ', '')), '')"
+    return {
+        "_id_type": f"coalesce({compact.format(ident(kind))}, {text(RESIDENT_CARD)})" if kind else text(RESIDENT_CARD),
+        "_id_no": compact.format(ident(number)) if number else "NULL::VARCHAR",
     }

@@ -36,6 +36,7 @@ def begin_issues(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute("CREATE OR REPLACE TEMP TABLE gap (entity VARCHAR, field VARCHAR, missing BIGINT)")
     con.execute("CREATE OR REPLACE TEMP TABLE excluded_local (entity VARCHAR, _ext INTEGER, _line BIGINT)")
+    con.execute("CREATE OR REPLACE TEMP TABLE own_letter (letter VARCHAR, system VARCHAR)")
 
 
 def open_entity(
@@ -130,28 +131,37 @@ def refuse_contributions(
     con.execute(f"INSERT INTO x_{entity.name} SELECT DISTINCT rid, {text(outcome)} FROM hit")
 
 
-def refuse_local(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None) -> None:
+def refuse_local(
+    con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable | None, *, own: bool = False
+) -> None:
     """Supplement rows that would found a record but are bad in themselves are quarantined (rulings 9, 15).
 
-    Where the platform has the record, a bad supplement value is left out and noted; nobody's row falls for it.
+    Where the platform has the record, a bad supplement value is left out and noted; nobody's row falls for it. `own`:
+    an own system supplies the entity too, and is named where the row is its.
     """
+    source = _own_system("m._tag") if own else "'L'"
     head = f"{text(entity.name)}, m._ext, m._line, {natural_key(entity, 'm.')}, m._school"
     hits = f"SELECT m.*, unnest(m._bad) AS hit FROM m_{entity.name} m WHERE m._bad IS NOT NULL"
     founding = "FALSE"
     if entity.name not in NEVER_FOUNDED_BY_SCHOOLS:
         founding = "TRUE" if table is None else unknown_to_platform(entity)
     con.execute(
-        f"INSERT INTO issue SELECT {head}, split_part(hit, ':', 1), split_part(hit, ':', 2), '', '错误', 'L', '隔离' "
+        f"INSERT INTO issue SELECT {head}, split_part(hit, ':', 1), split_part(hit, ':', 2), '', '错误', {source}, '隔离' "
         f"FROM ({hits}) m WHERE {founding}"
     )
     con.execute(
-        f"INSERT INTO issue SELECT {head}, split_part(hit, ':', 1), split_part(hit, ':', 2), '补录值无效，未采用', '警告', 'L', "
+        f"INSERT INTO issue SELECT {head}, split_part(hit, ':', 1), split_part(hit, ':', 2), '补录值无效，未采用', '警告', {source}, "
         f"'提示' FROM ({hits}) m WHERE NOT ({founding}) AND NOT starts_with(hit, 'WZ01')"
     )
     con.execute(
         f"INSERT INTO excluded_local SELECT DISTINCT {text(entity.name)}, m._ext, m._line FROM m_{entity.name} m "
         f"WHERE m._bad IS NOT NULL AND {founding}"
     )
+
+
+def _own_system(letter: str) -> str:
+    """SQL of the own system with a letter, `L` where it is none's: the school."""
+    return f"coalesce((SELECT o.system FROM own_letter o WHERE o.letter = {letter}), 'L')"
 
 
 def refuse_settled(con: duckdb.DuckDBPyConnection, entity: Entity, hits: str, *, held: bool = False) -> int:
@@ -167,7 +177,7 @@ def refuse_settled(con: duckdb.DuckDBPyConnection, entity: Entity, hits: str, *,
     state, outcome = ("挂起", "held") if held else ("隔离", "quarantined")
     con.execute(
         f"INSERT INTO issue SELECT {text(entity.name)}, s._ext, s._line, {natural_key(entity, 's.')}, {school(entity, 's.')}, "
-        f"h.rule, h.field, h.reason, '错误', CASE s._src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE s._src END, "
+        f"h.rule, h.field, h.reason, '错误', CASE s._src WHEN 'S' THEN 'S1' WHEN 'T' THEN 'S2' WHEN 'O' THEN 'S3' ELSE {_own_system('left(s.src_rid, 1)')} END, "
         f"{text(state)} FROM hit h JOIN s_{entity.name} s ON s.pk = h.pk"
     )
     con.execute(

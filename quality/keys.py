@@ -13,6 +13,11 @@ from quality.expressions import ident
 NEVER_FOUNDED_BY_SCHOOLS = ("xs", "xs_xj", "xs_yd", "xs_by", "xx")
 
 
+def not_of_platform(src_rid: str) -> str:
+    """SQL that holds for a record that a school (`L`) or an own system (its letter) founded, by its `src_rid`."""
+    return f"coalesce(regexp_matches({src_rid}, '^[A-Z]'), FALSE)"
+
+
 def natural_key(entity: Entity, prefix: str = "") -> str:
     """SQL of the natural key as a person reads it: parts joined by `|`."""
     return " || '|' || ".join(f"coalesce({prefix}{ident(k)}::VARCHAR, '')" for k in entity.key)

@@ -13,7 +13,7 @@ import duckdb
 
 from hub.catalog import Catalog, Entity
 from quality.expressions import ident, text
-from quality.own import merge_own
+from quality.own import merge_own, own_holdings
 
 STUDENT = ("xs", "xs_sx", "xs_xj", "xs_yd", "xs_jz", "xs_jtcy", "xs_by")
 # Schools supply these for students the platform already knows.
@@ -80,7 +80,8 @@ def match_locals(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     con.execute(
         "CREATE OR REPLACE TEMP TABLE review (entity VARCHAR, _ext INTEGER, _line BIGINT, _school VARCHAR, reason VARCHAR)"
     )
-    named = " UNION ".join(f"SELECT _id_no FROM l_{name}" for name in STUDENT_LOCAL)
+    tables = [*(f"l_{name}" for name in STUDENT_LOCAL), *own_holdings(catalog, STUDENT)]
+    named = " UNION ".join(f"SELECT _id_no FROM {table}" for table in tables)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE known_student AS SELECT SFZJLXM, SFZJH, min(GRBSM) AS GRBSM FROM "
         "(SELECT c.SFZJLXM, c.SFZJH, coalesce(a.new, c.GRBSM) AS GRBSM FROM c_xs c LEFT JOIN student_alias a ON a.old = c.GRBSM "
@@ -91,6 +92,8 @@ def match_locals(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         "CREATE OR REPLACE TEMP TABLE known_teacher AS SELECT XXDM, SFZJLXM, SFZJH, min(GH) AS GH FROM c_jzg "
         "WHERE _state = '1' AND SFZJH IS NOT NULL GROUP BY ALL HAVING count(DISTINCT GH) = 1"
     )
+    for system in catalog.own:
+        con.execute("INSERT INTO own_letter VALUES (?, ?)", [system.letter, system.system])
     for entity in catalog.entities.values():
         con.execute(f"CREATE OR REPLACE TEMP TABLE m_{entity.name} AS {_matched(entity)}")
         if entity.name == "xs":
@@ -118,7 +121,7 @@ def _matched(entity: Entity) -> str:
     if entity.name in STUDENT_LOCAL:
         own["GRBSM"] = "s.GRBSM AS GRBSM"
         join = "JOIN known_student s ON s.SFZJLXM = l._id_type AND s.SFZJH = l._id_no"
-    elif entity.name == "jzg":
+    elif entity.name in ("jzg", "jzg_gz"):
         own["GH"] = "coalesce(s.GH, l.GH) AS GH"
         join = "LEFT JOIN known_teacher s ON s.XXDM = l._school AND s.SFZJLXM = l._id_type AND s.SFZJH = l._id_no"
     columns = ", ".join(own.get(f.name, f"l.{ident(f.name)}") for f in entity.fields)

@@ -14,6 +14,7 @@ import duckdb
 from hub.catalog import Catalog, Entity, Parent
 from quality.decisions_effect import pardoned
 from quality.expressions import ident
+from quality.keys import not_of_platform
 from quality.matching import STUDENT, STUDENT_LOCAL
 
 
@@ -95,10 +96,14 @@ def scope_dependent(con: duckdb.DuckDBPyConnection, entity: Entity) -> None:
         ]
     if entity.name == "jzg":  # founded by its school under a number of its own; the platform names the person otherwise
         selects.append(
-            "SELECT g.XXDM, g.GH FROM g_jzg g ANTI JOIN m_jzg m USING (XXDM, GH) WHERE starts_with(g.src_rid, 'L')"
+            f"SELECT g.XXDM, g.GH FROM g_jzg g ANTI JOIN m_jzg m USING (XXDM, GH) WHERE {not_of_platform('g.src_rid')}"
         )
+    if entity.name == "jzg":  # an own system may name the person by the card alone
+        card = "SELECT XXDM, SFZJLXM, SFZJH FROM t_jzg WHERE SFZJH IS NOT NULL"
+        selects.append(f"SELECT c.XXDM, c.GH FROM c_jzg c SEMI JOIN ({card}) t USING (XXDM, SFZJLXM, SFZJH)")
     if entity.name == "jzg_gz":
         selects += [
+            "SELECT XXDM, GH FROM scope_jzg",
             "SELECT XXDM, GH FROM t_jzg",
             # Units come from the schools: a file read in this round may bring the unit that was missing (GL04).
             "SELECT c.XXDM, c.GH FROM c_jzg_gz c SEMI JOIN scope_jg t USING (XXDM)",

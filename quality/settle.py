@@ -23,6 +23,7 @@ from quality.expressions import ident, key_text, record_number, text
 from quality.keys import natural_key
 from quality.matching import STUDENT, find_aliases, match_locals
 from quality.own import own_tables
+from quality.own_conflicts import losing_to_each_other
 from quality.recode import retired
 from quality.survivorship import Round, settle_entity
 
@@ -155,7 +156,7 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     if table is not None:
         gate.same_key(con, entity, table, has_golden=round_.has_golden)
     if entity.name in round_.has_local:
-        gate.refuse_local(con, entity, table)
+        gate.refuse_local(con, entity, table, own=bool(own_tables(catalog, entity)))
     settle_entity(con, round_, entity)
     decisions_effect.honour(con, entity)
     derive_rows(con, entity)
@@ -165,6 +166,7 @@ def _settle_one(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -
     gate.hold_orphans(con, catalog, entity)
     if table is not None:
         conflicts.losing_values(con, round_, entity, table)
+        losing_to_each_other(con, catalog, entity, table)
         if round_.has_golden:
             conflicts.invalid_against_prior(con, entity, table)
     outcome.find_gone(con, round_, entity)

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from hub.catalog import Catalog, Entity, Field
 from quality.expressions import ident, text
+from quality.keys import not_of_platform
 from quality.rules import RowRule, hard_rules
 from quality.suites import Check, checks
 
@@ -62,7 +63,7 @@ def _required(check: Check) -> RowRule | None:
     """WZ01, WZ02, WZ03, WZ05, WZ06 of the suite, as SQL."""
     if check.kind == "ExpectDelivered":
         field, origin = (ident(c) for c in check.columns)
-        school = f"coalesce(starts_with({origin}, 'L'), false)"
+        school = not_of_platform(origin)
         asked = {"school": f" AND {school}", "platform": f" AND NOT {school}"}.get(check.arguments["of"], "")
         return RowRule(check.rule, check.field, f"{field} IS NULL{asked}")
     if check.kind == "ExpectRequiredWhen":

@@ -21,6 +21,7 @@ import duckdb
 from hub.catalog import Catalog, Entity
 from quality.expressions import any_of, ident, text, texts
 from quality.keys import natural_key
+from quality.own import founder
 from quality.rules import RowRule
 from quality.soft import DATED, row_rules
 from quality.soft_cross import QUERIES, detail_sql
@@ -181,7 +182,7 @@ def _named(catalog: Catalog) -> Iterator[str]:
         yield (
             f"SELECT DISTINCT f.entity, g.pk, f.rule, f.field, split_part(g.src_rid, ' ', 1) AS src_rid, "
             f"{natural_key(entity, 'g.')} AS natural_key, {place} AS school, CASE f.rule {severity} END AS severity, "
-            f"CASE WHEN starts_with(g.src_rid, 'L') THEN 'L' ELSE {system} END AS source, f.detail FROM "
+            f"{founder(catalog, entity, 'g.src_rid', system)} AS source, f.detail FROM "
             f"(SELECT *, {detail_sql(catalog)} AS detail FROM found WHERE entity = {text(entity.name)}) f "
             f"JOIN g_{entity.name} g ON g.pk = f.pk {join}"
         )

@@ -178,9 +178,9 @@ def school_year(column: pd.Series) -> pd.Series:
 
 
 def delivered(block: pd.DataFrame, *, of: str) -> pd.Series:
-    """WZ01 over (fields …, src_rid): filled, asked of the rows `of` a platform, a school's supplement, or `ANYBODY`."""
+    """WZ01 over (fields …, src_rid): filled, asked of the rows `of` a platform, a school or own system, or `ANYBODY`."""
     filled = block.iloc[:, :-1].notna().all(axis=1)
-    school = block.iloc[:, -1].str.startswith("L").fillna(False).astype(bool)
+    school = block.iloc[:, -1].str.match("[A-Z]").fillna(False).astype(bool)
     if of == ANYBODY:
         return filled
     return filled | (~school if of == "school" else school)

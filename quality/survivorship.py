@@ -63,10 +63,12 @@ def settle_entity(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity)
         value, mark = _field(round_, entity, field, index, letter, local)
         values.append(f"{value} AS {ident(field.name)}")
         letters.append(mark)
-    trace = "CASE WHEN b._src = 'L' THEN 'L' ELSE '' END || b._ext || ':' || b._line"
+    # Who supplied what no platform did: the school, or an own system by its letter.
+    tag = "l._tag" if local and own_tables(round_.catalog, entity) else "'L'"
+    trace = f"CASE WHEN b._src = 'L' THEN {tag} ELSE '' END || b._ext || ':' || b._line"
     if local:
-        mark = "CASE WHEN l._tag = 'L' THEN ' L' ELSE ' ' END" if own_tables(round_.catalog, entity) else "' L'"
-        trace += f" || CASE WHEN l._line IS NULL OR b._src = 'L' THEN '' ELSE {mark} || l._ext || ':' || l._line END"
+        other = f"' ' || {tag} || l._ext || ':' || l._line"
+        trace += f" || CASE WHEN l._line IS NULL OR b._src = 'L' THEN '' ELSE {other} END"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE s_{entity.name} AS SELECT b.pk, {trace} AS src_rid, "
         f"{' || '.join(letters)} AS prov, b._src, b._ext, b._line, {', '.join(values)} FROM ({aliased}) b{joins}"

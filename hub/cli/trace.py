@@ -23,7 +23,8 @@ from hub.settings import Node
 from hub.store import Reader
 from hub.store.ledger import EXTRACT, KEY_CHANGE, LINEAGE, RUN, TOMBSTONE
 
-_TRACE = re.compile(r"(?P<local>L?)(?P<extract>\d+):(?P<line>\d+)")
+# `L`: a school's supplement; another letter: an own system that founded the record or filled it, read like a platform.
+_TRACE = re.compile(r"(?P<letter>[A-Z]?)(?P<extract>\d+):(?P<line>\d+)")
 Row = dict[str, Any]
 
 
@@ -87,7 +88,7 @@ class Tracer:
         return [self._source(entity, found) for found in _TRACE.finditer(src_rid or "")]
 
     def _source(self, entity: Entity, found: re.Match[str]) -> Row:
-        number, line, local = int(found["extract"]), int(found["line"]), bool(found["local"])
+        number, line, local = int(found["extract"]), int(found["line"]), found["letter"] == "L"
         known = {} if local else self._extract(number)
         raw, file = self._raw(number, line, local=local)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -210,3 +211,125 @@ def test_own_systems_are_named_in_sources_toml(tmp_path: Path) -> None:
     (tmp_path / "sources.toml").write_text(text.replace('"x1.yaml"', '"none.yaml"'), encoding="utf-8")
     with pytest.raises(UsageError, match="mapping"):
         load_sources(tmp_path)
+
+
+SECOND = MAPPING.replace("system: X1", "system: X2").replace("letter: A", "letter: B").replace("省自建", "市自建")
+
+
+def put_second(folder: Path, some: list[Row]) -> None:
+    (folder / "x2.yaml").write_text(SECOND, encoding="utf-8")
+    (folder / "x2.db").unlink(missing_ok=True)
+    con = sqlite3.connect(folder / "x2.db")
+    con.execute("CREATE TABLE T_STU (NO TEXT, MAIL TEXT, SEX TEXT, HEALTH TEXT, ZT TEXT, UPD TEXT)")
+    con.executemany("INSERT INTO T_STU VALUES (?, ?, ?, ?, ?, ?)", some)
+    con.commit()
+    con.close()
+
+
+def losers(node: Settled, field: str) -> list[Any]:
+    return node.ask(
+        "SELECT source, value, winner_source, winner_value, state FROM known_disagreement WHERE field = ? ORDER BY ALL",
+        [field],
+    )
+
+
+def test_what_one_own_system_loses_to_another_or_to_the_platform_is_kept(node: Settled, tmp_path: Path) -> None:
+    day = "2026-03-09 10:00:00"
+    number = ONE.xs["GRBSM"]
+    put(tmp_path / "src", [(number, "one@x.cn", "M", "健康或良好", "0", day)])
+    put_second(tmp_path / "src", [(number, "other@x.cn", "M", "有慢性病", "0", day)])
+    node.day()
+    assert told(node, ONE, "DZXX") == [("one@x.cn", "A")]
+    assert losers(node, "DZXX") == [("X2", "other@x.cn", "X1", "one@x.cn", "已由权威源定值")]
+    assert losers(node, "JKZKM") == [("X2", "3", "S1", "1", "已由权威源定值")], (
+        "the platform spoke: both are measured by it"
+    )
+    again = node.day(SECOND_DAY)
+    assert again.settled.changes.counts.rows == 0
+    assert losers(node, "DZXX") == [("X2", "other@x.cn", "X1", "one@x.cn", "已由权威源定值")]
+    (src,) = node.ask("SELECT src_rid FROM g_xs WHERE GRBSM = ?", [number])[0]
+    assert re.fullmatch(r"\d+:\d+ A\d+:\d+", src), "the lineage names the own system by its letter"
+
+
+def test_the_platforms_value_is_kept_where_an_own_system_ranks_above_it(
+    node: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ranked(site: Path | None = None) -> Catalog:
+        catalog = load_catalog(site)
+        owners = {**catalog.registry.owners, ("xs", "JKZKM"): Authority(("X1", "S1"), True)}
+        return replace(catalog, registry=replace(catalog.registry, owners=owners))
+
+    put(tmp_path / "src", [(ONE.xs["GRBSM"], None, "M", "有慢性病", "0", "2026-03-09 10:00:00")])
+    monkeypatch.setattr(settle, "load_catalog", ranked)
+    node.day()
+    assert losers(node, "JKZKM") == [("S1", "1", "X1", "3", "已由权威源定值")]
+
+
+FOUNDING = """
+system: X1
+name: 省自建系统
+letter: A
+tables:
+  - table: T_UNIT
+    entity: jg
+    key: [SCHOOL, NO]
+    columns:
+      - {name: SCHOOL, field: XXDM}
+      - {name: NO, field: JGH}
+      - {name: TITLE, field: JGMC}
+      - {name: ABOVE, field: LSSJJGH}
+      - {name: REAL, field: SFST}
+      - {name: REAL2, field: JGYXBS}
+      - {name: HEAD, field: FZRH}
+  - table: T_CARD
+    entity: xs
+    key: [CARD]
+    columns:
+      - {name: CARD, field: SFZJH}
+      - {name: MAIL, field: DZXX}
+  - table: T_SX
+    entity: xs_sx
+    key: [CARD]
+    updated: UPD
+    columns:
+      - {name: CARD, field: xs.SFZJH}
+      - {name: PLACE, field: CHCQJ}
+"""
+
+
+def put_founding(folder: Path, head: str, place: str = "城关") -> None:
+    (folder / "x1.yaml").write_text(FOUNDING, encoding="utf-8")
+    (folder / "x1.db").unlink(missing_ok=True)
+    con = sqlite3.connect(folder / "x1.db")
+    con.execute("CREATE TABLE T_UNIT (SCHOOL, NO, TITLE, ABOVE, REAL, REAL2, HEAD)")
+    con.execute("CREATE TABLE T_CARD (CARD, MAIL)")
+    con.execute("CREATE TABLE T_SX (CARD, PLACE, UPD)")
+    con.execute("INSERT INTO T_UNIT VALUES (?, '77', '教务处', '000000', '1', '1', ?)", [p.A, head])
+    con.execute("INSERT INTO T_UNIT VALUES (?, '78', '总务处', NULL, NULL, NULL, NULL)", [p.A])
+    con.execute("INSERT INTO T_CARD VALUES (?, 'card@x.cn')", [ONE.xs["SFZJH"].lower()])
+    con.execute("INSERT INTO T_CARD VALUES ('110101199003070000', 'nobody@x.cn')")
+    day = "2026-03-09 10:00:00" if place == "城关" else "2026-03-10 10:00:00"
+    con.execute("INSERT INTO T_SX VALUES (?, ?, ?)", [ONE.xs["SFZJH"], place, day])
+    con.commit()
+    con.close()
+
+
+def test_an_own_system_founds_under_its_letter_and_names_people_by_their_card(tmp_path: Path) -> None:
+    world = base.clean()
+    made = Settled(tmp_path, world)
+    head = next(r["GH"] for r in world.golden["jzg"].values() if r["XXDM"] == p.A)
+    put_founding(tmp_path / "src", head)
+    done = made.day()
+    assert done.alarms == ()
+    ((src_rid, prov),) = made.ask("SELECT src_rid, prov FROM g_jg WHERE XXDM = ? AND JGH = '77'", [p.A])
+    assert re.fullmatch(r"A\d+:\d+", src_rid)
+    assert "L" not in prov
+    listed = made.ask("SELECT DISTINCT source, rule FROM known_issue WHERE entity = 'jg' AND natural_key LIKE '%|78'")
+    assert listed == [("X1", "WZ01")]
+    assert told(made, ONE, "DZXX") == [("card@x.cn", "A")]
+    unknown = made.ask("SELECT field, state FROM known_issue WHERE rule = '主记录未入库' AND source = 'X1'")
+    assert unknown == [("GRBSM", "提示")]
+    assert losers(made, "CHCQJ") == [("X1", "城关", "S1", ONE.sx["CHCQJ"], "已由权威源定值")]
+    put_founding(tmp_path / "src", head, "城南")
+    assert not made.day(SECOND_DAY).whole
+    assert losers(made, "CHCQJ") == [("X1", "城南", "S1", ONE.sx["CHCQJ"], "已由权威源定值")]

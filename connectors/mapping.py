@@ -19,7 +19,7 @@ through it is `connectors.mapped`. A mapping is a site's file: what is wrong wit
           - {name: SEX, field: XBM, form: code, codes: {M: "1", F: "2"}}
           - {name: NATION, field: MZM, form: label}
 
-A table of students may name its people by 学籍号 or by 证件号, one of staff by 教职工号 or by 证件号 (MODEL §6): a table
+A table of students may name people by 学籍号 or by 证件号, one of staff by 教职工号 or by 证件号 (MODEL §6): a table
 of another entity than the person's own gives the card as `xs.SFZJH` or `jzg.SFZJH` (with `….SFZJLXM`; else 居民身份证).
 """
 

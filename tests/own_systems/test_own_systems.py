@@ -329,7 +329,7 @@ def test_an_own_system_founds_under_its_letter_and_names_people_by_their_card(tm
     assert told(made, ONE, "DZXX") == [("card@x.cn", "A")]
     unknown = made.ask("SELECT field, state FROM known_issue WHERE rule = '主记录未入库' AND source = 'X1'")
     assert unknown == [("GRBSM", "提示")]
-    assert losers(made, "CHCQJ") == [("X1", "城关", "S1", ONE.sx["CHCQJ"], "已由权威源定值")]
+    assert losers(made, "CHCQJ") == [("X1", "城关", "S1", "无", "已由权威源定值")]
     put_founding(tmp_path / "src", head, "城南")
     assert not made.day(SECOND_DAY).whole
-    assert losers(made, "CHCQJ") == [("X1", "城南", "S1", ONE.sx["CHCQJ"], "已由权威源定值")]
+    assert losers(made, "CHCQJ") == [("X1", "城南", "S1", "无", "已由权威源定值")]

@@ -29,7 +29,7 @@ from hub.trust.trust_list import Member, TrustList
 from hub.trust_folder import open_trust
 from hub.web.ask import Ask
 from hub.web.refusals import PageRefusedError, forbidden, not_here
-from hub.web.section import Section
+from hub.web.section import Queue, Section
 
 section: Final = Section("keys", "hub.web")
 WARN_DAYS, LATE_DAYS = 30, 0
@@ -68,6 +68,22 @@ class Asked:
     name: str
     person: str
     ts: str
+
+
+@section.queue
+def waiting(ask: Ask) -> list[Queue]:
+    """Certificates that run out, and rotations that wait for a second person."""
+    if not ask.visitor.may("administer"):
+        return []
+    soon = [
+        k for k in own_keys(ask.site.node, ask.at) if k.place == "在用" and k.days is not None and k.days < WARN_DAYS
+    ]
+    with ask.site.store.reading() as reader:
+        asked = [a for a in pending(reader).values() if not same_person(a.person, ask.operator.person)]
+    return [
+        Queue(f"{WARN_DAYS} 天内到期证书", len(soon), "/keys", "bad"),
+        Queue("待我确认的轮换", len(asked), "/keys", "warn"),
+    ]
 
 
 @section.get("/keys", allow=("administer", "audit"), menu="节点与密钥", manual="keys")

@@ -33,8 +33,10 @@ from hub.web.section import EVERYONE, Section
 from hub.web.signin import back_to, begin, show
 from hub.web.site import Site
 
-with warnings.catch_warnings():  # authlib announces a successor of httpx at every import
-    warnings.simplefilter("ignore")
+with warnings.catch_warnings():  # authlib announces a successor of httpx at every import, and insists on being heard
+    import authlib.deprecate
+
+    warnings.simplefilter("ignore", authlib.deprecate.AuthlibDeprecationWarning)
     from authlib.common.errors import AuthlibBaseError
     from authlib.integrations.httpx_client import OAuth2Client
     from authlib.oidc.core import CodeIDToken

@@ -18,11 +18,11 @@ from hub.roles import Grant, Scope, rights, same_person
 from hub.roles_store import ACTIVE, STOPPED, add_operator, operators, stop_operator
 from hub.store import Reader
 from hub.store.web_tables import WEB_SESSION
-from hub.web.accounts import accounts, bind_subject, set_password, unlock
+from hub.web.accounts import accounts, bind_subject, set_password, stamp, unlock
 from hub.web.ask import Ask
 from hub.web.listing import Condition, chips, paging, turned
 from hub.web.refusals import forbidden, not_here
-from hub.web.section import Section
+from hub.web.section import Queue, Section
 
 section: Final = Section("users", "hub.web")
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
@@ -69,6 +69,21 @@ def users(reader: Reader) -> list[User]:
     ]  # fmt: skip
 
 
+@section.queue
+def waiting(ask: Ask) -> list[Queue]:
+    """Locked accounts, and accounts without a role."""
+    if not ask.visitor.may("administer"):
+        return []
+    with ask.site.store.reading() as reader:
+        found = [u for u in users(reader) if u.state == ACTIVE]
+    now = stamp(ask.at)
+    return [
+        Queue("在用账号", len(found), f"/users?state={ACTIVE}"),
+        Queue("未分配角色", sum(not u.roles for u in found), "/users?role=-", "warn"),
+        Queue("已锁定", sum(u.locked > now for u in found), "/users?state=-", "bad"),
+    ]
+
+
 @section.get("/users", allow="administer", menu="用户与角色", manual="users")
 def listing(ask: Ask) -> Response:
     """The list, by role and state; the name is looked for in a posted form, so that none stands in an address."""
@@ -83,8 +98,8 @@ def search(ask: Ask) -> Response:
 
 def _list(ask: Ask, text: str) -> Response:
     conditions = (
-        Condition("role", "角色", tuple((r, r) for r in rights())),
-        Condition("state", "状态", ((ACTIVE, ACTIVE), (STOPPED, STOPPED))),
+        Condition("role", "角色", (*((r, r) for r in rights()), ("-", "未分配角色"))),
+        Condition("state", "状态", ((ACTIVE, ACTIVE), (STOPPED, STOPPED), ("-", "已锁定"))),
     )
     with ask.site.store.reading() as reader:
         found = users(reader)
@@ -92,8 +107,8 @@ def _list(ask: Ask, text: str) -> Response:
     found = [
         u
         for u in found
-        if (not role or role in u.roles)
-        and (not state or u.state == state)
+        if (not role or role in u.roles or (role == "-" and not u.roles and u.state == ACTIVE))
+        and (not state or u.state == state or (state == "-" and u.state == ACTIVE and u.locked > stamp(ask.at)))
         and (not text or text.casefold() in u.name.casefold() or text.casefold() in u.person)
     ]
     where = paging(ask, len(found))

@@ -29,8 +29,8 @@ from quality.decisions_store import Acting, DecisionRefusedError, act, load
 
 # How many conflicts each treatment takes, in order of their numbers.
 TREATMENTS: Final = (
-    ("submit", 14), ("propose", 5), ("approve", 12), ("return", 8), ("postpone", 4), ("reject", 3), ("assign", 6),
-    ("overdue", 7),
+    ("submit", 8), ("propose", 4), ("approve", 6), ("return", 5), ("postpone", 3), ("reject", 3), ("assign", 5),
+    ("overdue", 5),
 )  # fmt: skip
 BULK_FIELDS: Final = 1
 DAYS_LATE: Final = 3
@@ -62,6 +62,7 @@ class _Week:
             self.clerk, self.chief, self.review = (operator_named(reader, n) for n in ("clerk", "chief", "review"))
 
     def play(self) -> None:
+        self._bulk()
         rest = iter(self._waiting())
         for what, count in TREATMENTS:
             done = 0
@@ -69,7 +70,6 @@ class _Week:
                 with suppress(DecisionRefusedError):
                     getattr(self, f"_{what}")(number)
                     done += 1
-        self._bulk()
         self._supplements()
 
     def _waiting(self) -> Iterator[int]:
@@ -139,7 +139,7 @@ class _Week:
         c = DECISION.c
         query = (
             sa.select(c.entity, c.field)
-            .where(c.state == State.WAITING.value, c.suggest_source.is_not(None))
+            .where(c.state == State.WAITING.value, c.clash.is_not(None))
             .group_by(c.entity, c.field)
             .order_by(sa.func.count().desc(), c.field)
             .limit(BULK_FIELDS)

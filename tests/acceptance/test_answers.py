@@ -1,30 +1,26 @@
-"""Answers nobody gave, ciphertext of the wrong form, weaker protocols, two uploaders, a burst (protocol 15)."""
+"""Answers nobody gave, ciphertext of the wrong form, weaker protocols (protocol 15)."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from hub.batch import strictjson
 from hub.batch.admission import seal_certs
 from hub.batch.cipher import PartDigest
-from hub.keyring import Keyring, open_keyring
-from hub.transport.folder import FolderClient
+from hub.batch.envelope import PayloadType, build, parse
 from hub.verdict import Verdict
-from ministry_node import bench
-from ministry_node.turn import Turn
-from ministry_node.workers import in_rotation
 from pipelines.lab.setup import Lab
 from province_node.deliver import deliver
 from province_node.listen import listen
+from tests.acceptance.offline import Offline
 from tests.ministry.forge import STREAM, Forged, Province
 from tests.round.labs import AT, answer, audit_holds, events, keyring, receipt, snapshot
 
@@ -147,88 +143,51 @@ def test_row_26_enveloped_data_with_cbc_is_refused(province: Province, tmp_path:
     assert province.state() == before
 
 
-@pytest.mark.row(39, "two uploaders on one .part", "digest mismatch, REFUSED, clean re-ship")
-def test_row_39_two_uploaders_on_one_part_end_in_a_refusal_and_a_clean_re_ship(province: Province) -> None:
-    forged, before = province.batch(), province.state()
-    ((name, body),) = forged.parts.items()
-    part = province.ready.parent / "part" / f"{name}.part"
-    half = len(body) // 2
-    # The second one began anew while the first one still appended: half of each, and the size is right.
-    part.write_bytes(body[:half] + body[: len(body) - half])
-    with FolderClient(province.lab.exchange_root, "13") as client:
-        assert client.put(name, _as_file(province, name, body)) == 0
-    province.upload(forged, leave_out=[name])
-    decision = province.decide()
-    assert (decision.verdict, decision.code) == ("REFUSED", "E_FILE_DIGEST")
-    assert province.state() == before
-    with FolderClient(province.lab.exchange_root, "13") as client:
-        assert client.put(name, _as_file(province, name, body)) == len(body)
-    province.upload(forged, leave_out=[name])
-    assert province.decide().verdict == "APPLIED"
-
-
-def _as_file(province: Province, name: str, body: bytes) -> Path:
-    path = province.lab.folder / name
-    path.write_bytes(body)
-    return path
-
-
 WEAKER = ("suite or protocol version below the trust list's minimum", "E_SUITE / E_VERSION")
 
 
 @pytest.mark.row(76, *WEAKER)
-def test_row_76_a_protocol_version_below_the_minimum_is_refused(
-    province: Province, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("demanded", "code"), [({"min_protocol": 2}, "E_VERSION"), ({"min_suite": "G1"}, "E_SUITE")])
+def test_row_76_what_is_weaker_than_a_new_trust_list_demands_is_refused_and_no_list_goes_back(
+    province: Province, demanded: dict[str, Any], code: str
 ) -> None:
-    forged, before = province.batch(), province.state()
+    """Two key holders sign a list that raises the minimum of province 13; it comes in as any list does."""
+    offline, forged = Offline(province.lab), province.batch()
+
+    def demand(data: dict[str, Any]) -> None:
+        (member,) = (member for member in data["parties"] if member["party"] == "13")
+        member.update(demanded)
+        if "min_suite" in demanded:
+            data["suites"] = ["I1", "G1"]
+
+    older = offline.newest(province.lab.ministry)
+    offline.deliver(*offline.next_list(demand))
+    assert province.intake().decisions == ()
+    before = province.state()
     province.upload(forged)
-    _demand(monkeypatch, min_protocol=2)
     decision = province.decide()
-    assert (decision.verdict, decision.code) == ("REJECTED", "E_VERSION")
+    assert (decision.verdict, decision.code, decision.receipt_name) == ("REJECTED", code, None)
+    assert province.state() == before
+    assert forged.envelope in province.evidence().values()
+    offline.deliver("trust-list-000003.dsse", older)  # the way back to the weaker one
+    province.upload(forged)
+    result = province.intake()
+    assert [d.code for d in result.decisions] == [code]
+    assert "E_TRUST_ROLLBACK" in [alarm.code for alarm in result.alarms]
     assert province.state() == before
 
 
 @pytest.mark.row(76, *WEAKER)
-def test_row_76_a_suite_below_the_minimum_is_refused(province: Province, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("member", "value", "code"), [("v", 0, "E_VERSION"), ("suite", "G1", "E_SUITE"), ("v", 2, "E_VERSION")]
+)
+def test_row_76_a_manifest_that_names_another_version_or_suite_under_a_valid_signature_is_refused(
+    province: Province, member: str, value: object, code: str
+) -> None:
     forged, before = province.batch(), province.state()
-    province.upload(forged)
-    _demand(monkeypatch, min_suite="G1")
+    payload = parse(forged.envelope, PayloadType.BATCH_MANIFEST).payload
+    bent = strictjson.emit({**strictjson.parse_object(payload), member: value})
+    province.upload(replace(forged, envelope=build(PayloadType.BATCH_MANIFEST, bent, [province.keys.signer])))
     decision = province.decide()
-    assert (decision.verdict, decision.code) == ("REJECTED", "E_SUITE")
+    assert (decision.verdict, decision.code) == ("REJECTED", code)
     assert province.state() == before
-
-
-def _demand(monkeypatch: pytest.MonkeyPatch, **minimum: Any) -> None:
-    """The ministry's trust list, with a higher minimum for province 13."""
-    whole = open_keyring
-
-    def opened(*arguments: Any, **named: Any) -> Keyring:
-        keys = whole(*arguments, **named)
-        members = {**keys.trust.members, "13": replace(keys.trust.member("13"), **minimum)}
-        return replace(keys, trust=replace(keys.trust, members=members))
-
-    monkeypatch.setattr(bench, "open_keyring", opened)
-
-
-class _Backlog:
-    """A province with batches to decide, one of which takes long; only the order matters."""
-
-    def __init__(self, party: str, count: int) -> None:
-        self.party, self._left = party, count
-
-    def step(self) -> str | None:
-        self._left -= 1
-        return self.party if self._left >= 0 else None
-
-
-@pytest.mark.row(80, "32 provinces send 24 hours of batches at once", "fair turns, nobody starves")
-def test_row_80_after_an_outage_every_province_gets_its_turn_before_any_gets_a_second() -> None:
-    sizes = {f"{n:02d}": 24 if n != 5 else 200 for n in range(1, 33)}
-    turns = cast("list[Turn]", [_Backlog(party, count) for party, count in sizes.items()])
-    desk = cast("Any", SimpleNamespace(progress=lambda _a, _b: None, parties=tuple(sizes)))
-    decided, failures = in_rotation(desk, turns)
-    order = cast("list[str]", decided)
-    assert failures == []
-    assert Counter(order) == Counter(sizes)
-    for turn in range(24):
-        assert sorted(order[turn * 32 : (turn + 1) * 32]) == sorted(sizes)

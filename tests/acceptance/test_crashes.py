@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hub.batch.admission import seal_certs
+from hub.batch.cipher import decrypt_file, encrypt_file
+from hub.batch.manifest import sign_manifest
 from hub.errors import HubError, LockedError
+from hub.keyring import open_keyring
 from hub.store import Store, Transaction
 from hub.store.faults import unknown_commit
-from ministry_node import apply, position, receipts
+from ministry_node import apply, receipts
+from ministry_node import position as positions
 from pipelines.lab.setup import Lab
+from province_node import deliver
 from tests.acceptance.crashes import Point, killed_at, step, torn
-from tests.acceptance.lands import golden
+from tests.acceptance.lands import Land, golden, position
 from tests.ministry.forge import Province
 from tests.round.labs import AT, audit_holds, copy_lab, rows, spool
 
@@ -91,16 +100,48 @@ def test_row_44_rows_and_position_in_two_transactions_are_seen_as_torn(
     assert torn(province, before, forged.digest) == ["rows"]
 
 
+def _encrypting_anew(land: Land, spool: Path, row: Any) -> list[Path]:
+    """What a sender ships that seals once more on every retry: other ciphertext, another manifest, well signed."""
+    keys, manifest = open_keyring(land.province, at=AT), deliver._manifest(row)
+    certs = [c.cert for c in seal_certs(manifest.stream_id, keys.trust, AT)]
+    entries, plain = [], land.province.work / "plain"
+    for entry in manifest.files:
+        decrypt_file(spool / entry.name, plain, *keys.decryption, expect=entry.digest)
+        (spool / entry.name).unlink()
+        entries.append(replace(entry, digest=encrypt_file(plain, spool / entry.name, certs, os.urandom)))
+        plain.unlink()
+    _, envelope = sign_manifest(replace(manifest, files=tuple(entries)), keys.signer)
+    path = spool / f"{manifest.batch_id}.manifest.dsse"
+    path.write_bytes(envelope)
+    return [*(spool / entry.name for entry in entries), path]
+
+
 @pytest.mark.row(44, "negative controls: two transactions; encrypting anew", "suite must go red")
-def test_row_44_a_sender_that_encrypts_anew_is_a_fork(province: Province) -> None:
-    content = [("xx", province.changes("xx", 1))]
-    first, anew = province.batch(content), province.batch(content)
-    province.upload(first)
-    assert province.decide().verdict == "APPLIED"
-    golden_before = province.golden()
-    province.upload(anew)
-    assert province.decide().code == "E_SEQ_FORK"
-    assert province.golden() == golden_before
+@pytest.mark.parametrize("anew", [False, True])
+def test_row_44_a_sender_that_encrypts_anew_on_retry_is_found_out_and_the_true_one_is_not(
+    prepared: Land, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    """The province's own sender, once as it is and once encrypting on every retry; its first receipt is lost."""
+    land, first = prepared, []
+    land.publish()
+    land.deliver()
+    assert [d.verdict for d in land.intake().decisions] == ["APPLIED"]
+    for path in land.out.glob("*-s0000000002.receipt1.dsse"):
+        first.append(path.read_bytes())
+        path.unlink()
+    before = golden(land.ministry)
+    if anew:
+        monkeypatch.setattr(deliver, "_files", lambda spool, row: _encrypting_anew(land, spool, row))
+    land.deliver(again=True)
+    verdicts = [(d.verdict, d.code) for d in land.intake().decisions]
+    land.listen()
+    (state,) = (row["state"] for row in rows(land.province, "outbox") if row["seq"] == 2)
+    seen = (verdicts, state, position(land.ministry)["state"], golden(land.ministry) == before)
+    held = ([("DUPLICATE", None)], "APPLIED", "OPEN", True)
+    red = ([("REJECTED", "E_SEQ_FORK")], "SENT", "E_SEQ_FORK", True)
+    assert seen == (red if anew else held)
+    if not anew:
+        assert [path.read_bytes() for path in land.out.glob("*-s0000000002.receipt1.dsse")] == first
 
 
 @contextmanager
@@ -149,7 +190,7 @@ def test_row_45_a_deadlock_is_tried_again_and_a_lasting_one_moves_nothing(
 ) -> None:
     forged, before = province.batch(), province.state()
     province.upload(forged)
-    move, tries = position.move, [0]
+    move, tries = positions.move, [0]
 
     def locked(*arguments: Any, **named: Any) -> None:
         tries[0] += 1
@@ -157,7 +198,7 @@ def test_row_45_a_deadlock_is_tried_again_and_a_lasting_one_moves_nothing(
             raise LockedError("E3102", "deadlock")
         move(*arguments, **named)
 
-    monkeypatch.setattr(position, "move", locked)
+    monkeypatch.setattr(positions, "move", locked)
     with pytest.raises(LockedError):
         province.intake()
     assert province.state() == before

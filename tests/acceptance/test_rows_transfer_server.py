@@ -1,4 +1,4 @@
-"""Rows 7, 34-38, 40 and 41 against the transfer server as `hub transfer` builds it: chroots, accounts, certificates.
+"""Rows 7 and 34-41 against the transfer server as `hub transfer` builds it: chroots, accounts, certificates.
 
 A province seals with its own software and uploads over SFTP into its chroot; the ministry's intake reads the same disk.
 """
@@ -261,6 +261,36 @@ def test_row_37_a_part_rewritten_over_sftp_after_pick_up_changes_nothing(
     handle.write(b"\0" * 1000)
     assert rewritten == [part]
     assert sealed in [p.read_bytes() for p in exchange.lab.ministry.store.rglob("*.cms")]
+
+
+@pytest.mark.row(39, "two uploaders on one .part", "digest mismatch, REFUSED, clean re-ship")
+def test_row_39_two_uploaders_on_one_part_end_in_a_refusal_and_a_clean_re_ship(exchange: Exchange) -> None:
+    """Two raw SFTP clients of one province: one resumes what the other has just begun anew."""
+    body = max(exchange.lab.province.spool.glob("*.cms"), key=lambda path: path.stat().st_size)
+    sealed, half = body.read_bytes(), body.stat().st_size // 2
+    one, other = exchange.raw(), exchange.raw()
+    first = one.open(f"/in/part/{body.name}.part", "wb")
+    first.write(sealed[:half])
+    first.flush()
+    second = other.open(f"/in/part/{body.name}.part", "ab")  # it finds half of the file and goes on, from its own start
+    second.write(sealed[: len(sealed) - half])
+    second.close()
+    first.close()
+    one.rename(f"/in/part/{body.name}.part", f"/in/ready/{body.name}")
+    assert (exchange.ready / body.name).stat().st_size == len(sealed)
+    assert exchange.intake() == []
+    before = {name: state for name, state in exchange.state().items() if name != "receipt"}
+    exchange.deliver()
+    assert (exchange.ready / body.name).read_bytes() != sealed, "what lies there with the right size is taken as sent"
+    assert exchange.intake() == [("REFUSED", "E_FILE_DIGEST")]
+    assert {name: state for name, state in exchange.state().items() if name != "receipt"} == before
+    assert [r.verdict for r in listen(exchange.lab.province, at=AT).receipts] == ["REFUSED"]
+    assert exchange.deliver() >= len(sealed)
+    assert (exchange.ready / body.name).read_bytes() == sealed
+    assert exchange.intake() == [("APPLIED", None)]
+    assert [row["digest"] for row in rows(exchange.lab.ministry, "inbox")] == [
+        row["digest"] for row in rows(exchange.lab.province, "outbox")
+    ]
 
 
 @pytest.mark.row(40, "kill the uploader at 40 %, resume", "identical bytes, applied once")

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from hub.batch import strictjson
 from hub.catalog import Entity, Field
+from hub.errors import RefusedError
 from hub.verdict import refused
 
 TABLE: Final = "message"
@@ -117,7 +118,7 @@ def read_message(row: Mapping[str, Any], *, party: str, where: str) -> Message:
             _listed(row["counterpart"], _CODE), _listed(row["school"], _SCHOOL), body,
         )  # fmt: skip
         good = CASE_NO.fullmatch(message.case_no) and message.number > 0 and _body_holds(message)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, RefusedError):
         good = None
     if not good or party in message.counterpart or not message.counterpart:
         raise refused("E_SCHEMA", "核查消息不合规定", where=where)
@@ -138,6 +139,6 @@ def _body_holds(message: Message) -> bool:
     keeper = body.get("keeper")
     ruled = message.kind is not Kind.RULING or keeper is not None
     return (
-        isinstance(body.get("round"), int) and body["round"] > 0 and days and words and ruled
+        type(body.get("round")) is int and body["round"] > 0 and days and words and ruled
         and (keeper is None or bool(_CODE.fullmatch(keeper)))
     )  # fmt: skip

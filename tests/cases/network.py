@@ -22,8 +22,11 @@ from connectors.sample.doubles import plant_doubles
 from connectors.sample.run import generate
 from hub.catalog import load_catalog
 from hub.settings import Node
+from ministry_node.cases import case_desk, issue, tell_closed
 from ministry_node.desk import Desk
 from ministry_node.intake import IntakeResult, run_intake
+from ministry_node.matching import marks_of, match_batch
+from ministry_node.returned import sender_of
 from pipelines.lab.setup import Lab, join_lab, open_lab
 from province_node.deliver import deliver
 from province_node.listen import Listened, listen
@@ -85,10 +88,15 @@ class Two:
         self.listen(party)
         return done
 
-    def answer(self, party: str) -> IntakeResult:
-        """What the province decided travels up."""
-        self.publish(party)
-        return self.exchange(party)
+    def answer(self, *parties: str) -> IntakeResult:
+        """What the provinces decided travels up, and is taken in together."""
+        for party in parties:
+            self.publish(party)
+            deliver(self.province(party), at=self.now)
+        done = self.intake()
+        for party in parties:
+            self.listen(party)
+        return done
 
     def intake(self) -> IntakeResult:
         return run_intake(self.ministry, at=self.now)
@@ -154,8 +162,20 @@ def found_in(base: Path) -> Two:
     return network
 
 
+@cache
+def told_in(base: Path) -> Two:
+    """The same with all cases issued and taken in by both provinces, built once per run."""
+    network = found_in(base).copy(base / "two-provinces-told")
+    with case_desk(network.ministry, at=network.now, rng=os.urandom) as sender:
+        assert len(issue(sender, None, by="李明").cases) == 4
+    for party in (HEBEI, JIANGSU):
+        assert not network.listen(party).down.alarms
+    return network
+
+
 def forge(two: Two, party: str, entity: str, pk: str, op: str = "U", **values: str) -> str:
-    """A batch of the province's own with one record it holds, changed or taken out; the batch's number."""
+    """One record of the province changed or taken out and matched, as the transaction of a batch does it (the way
+    there: tests/acceptance); the batch's number."""
     province = Province(two.lab(party))
     row = held(province, entity, pk)
     version = row.column("row_ver")[0].as_py()
@@ -163,11 +183,15 @@ def forge(two: Two, party: str, entity: str, pk: str, op: str = "U", **values: s
         row = row.set_column(row.schema.get_field_index(name), name, pa.array([value], pa.string()))
     numbers = pa.array([_above(two, party, entity, pk, version)], pa.int64())
     row = row.set_column(row.schema.get_field_index("row_ver"), "row_ver", numbers)
-    made = province.batch([(entity, row)])
-    province.upload(made)
-    (decision,) = two.intake().decisions
-    assert decision.verdict == "APPLIED", decision
-    return made.manifest.batch_id
+    manifest = province.batch([(entity, row)]).manifest
+    with two.desk() as desk:
+        with desk.store.begin() as tx, marks_of(desk, tx.connection) as marks:
+            block = row.combine_chunks().to_batches()[0]
+            marks.note(entity, block)
+            tx.apply(CATALOG.entities[entity], party, [block], batch=manifest.batch_id, at=desk.at)
+            match_batch(tx, desk, manifest, marks)
+        tell_closed(sender_of(desk))
+    return manifest.batch_id
 
 
 def held(province: Province, entity: str, pk: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Any database by SQLAlchemy URL as a source; PostgreSQL and SQLite have faster children of `DatabaseSource`.
+"""Any database by SQLAlchemy URL as a source; PostgreSQL, SQLite and Oracle have children of `DatabaseSource`.
 
 Decides how a layout table is found in a database, which statements are sent, and which failures are worth trying
 again. Every statement is a SELECT composed by SQLAlchemy; keys and watermarks are bound parameters. Oracle gives ''
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -115,7 +115,7 @@ class DatabaseSource:
 
     # --- what a dialect may do better -------------------------------------------------------------------------------
 
-    def _connect(self) -> sa.Connection:
+    def _connect(self) -> AbstractContextManager[sa.Connection]:
         return self.engine.connect()
 
     def _type(self, declared: Any) -> Any:

@@ -72,6 +72,10 @@ def open_source(url: str) -> Source:
         return PostgreSQLSource(parsed)
     if dialect == "postgresql" and parsed.drivername == "postgresql":
         return PostgreSQLSource(parsed.set(drivername="postgresql+psycopg"))
+    if parsed.drivername in ("oracle", "oracle+oracledb"):
+        from connectors.oracle import OracleSource  # its driver is loaded where it is needed
+
+        return OracleSource(parsed.set(drivername="oracle+oracledb"))
     return DatabaseSource(parsed)
 
 

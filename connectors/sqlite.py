@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,7 +37,7 @@ class SQLiteSource(DatabaseSource):
         self.uri = f"file:{quote(str(self.path))}?mode=ro"
         super().__init__(url, creator=lambda: sqlite3.connect(self.uri, uri=True, timeout=BUSY_SECONDS))
 
-    def _connect(self) -> sa.Connection:
+    def _connect(self) -> AbstractContextManager[sa.Connection]:
         if not self.path.is_file():
             raise InputError(
                 "E2101",

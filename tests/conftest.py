@@ -6,8 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.oracle.session import StatementsOfTheRun
 from tests.servers import PostgresServer, SshServer, start_postgres, start_sshd
 from tests.transfer_server import TransferServer, why_not
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What the tests make the product say to any database is judged for Oracle when they end."""
+    heard = StatementsOfTheRun()
+    heard.start()
+    config.pluginmanager.register(heard, "statements-of-the-run")
 
 
 @pytest.fixture(scope="session")

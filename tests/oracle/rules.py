@@ -6,6 +6,7 @@ import re
 from functools import cache
 
 import sqlalchemy as sa
+from sqlalchemy.sql import operators, visitors
 
 from hub.catalog import load_catalog
 from hub.store.tables import build_tables
@@ -64,6 +65,18 @@ def faults(statement: str, version: tuple[int, ...]) -> list[str]:
             found.append("an IN list has at most 1,000 members (ORA-01795)")
     found += [f"the long text {n} is compared or sorted (ORA-00932)" for n in _long_texts(bare)]
     return found + _calls(bare)
+
+
+def empty_texts(statement: object) -> list[str]:
+    """Comparisons of an expression with a bound '': never true on Oracle, whichever way it is asked."""
+    if not isinstance(statement, sa.ClauseElement):
+        return []
+    asked = (operators.eq, operators.ne)
+    return [
+        f"compared with '', which is NULL: {part.left}"
+        for part in visitors.iterate(statement)
+        if isinstance(part, sa.BinaryExpression) and part.operator in asked and getattr(part.right, "value", None) == ""
+    ]
 
 
 def _calls(bare: str) -> list[str]:

@@ -1,14 +1,13 @@
 """Every statement the store sends to Oracle, collected without a server.
 
-Three sources: the migrations as Alembic writes them for Oracle; the statements of the store's own methods, sent to a
-connection that notes them; and the Core statements of a laboratory's rounds, compiled anew for Oracle.
+Two sources: the migrations as Alembic writes them for Oracle, and the statements of the store's own methods, sent to a
+connection that notes them. What the rooms above say is heard while tests run (`tests.oracle.recording`).
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +15,6 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event
 from sqlalchemy.dialects.oracle import oracledb as driver
 from sqlalchemy.schema import CreateTable
 
@@ -126,21 +124,3 @@ def of_the_store(catalog: Catalog, version: tuple[int, ...]) -> list[str]:
 def _standing(tables: Tables, made: sa.Dialect) -> list[str]:
     drops = [f"DROP TABLE {t.name}" for t in standing(tables)]
     return [*(stage_ddl(t, made) for t in standing(tables)), *drops, str(CreateTable(REJECT).compile(dialect=made))]
-
-
-@contextmanager
-def noting_core() -> Iterator[list[Any]]:
-    """The Core statements that any engine of this process is asked meanwhile, each shape once."""
-    found: dict[str, Any] = {}
-
-    def note(_connection: Any, statement: Any, *_rest: Any) -> None:
-        if isinstance(statement, sa.Select | sa.Insert | sa.Update | sa.Delete | sa.TextClause | sa.CompoundSelect):
-            found.setdefault(str(statement), statement)
-
-    kept: list[Any] = []
-    event.listen(sa.engine.Engine, "before_execute", note)
-    try:
-        yield kept
-    finally:
-        event.remove(sa.engine.Engine, "before_execute", note)
-        kept.extend(found.values())

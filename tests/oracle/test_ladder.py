@@ -2,60 +2,91 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from hub.catalog import Catalog
-from tests.oracle.rules import faults
-from tests.oracle.statements import dialect, noting_core, of_migrations, of_the_store, rendered
-
-VERSIONS = ((11, 2), (19,))
-HOME = Path(__file__).parents[2] / ".oracle-grammar"
+from tests.oracle.findings import VERSIONS, findings, rendered
+from tests.oracle.judge import COMMITTED, grammar_is_here, judge, parse, shape
+from tests.oracle.recording import Recorder, recording
+from tests.oracle.rules import empty_texts, faults
+from tests.oracle.statements import of_migrations, of_the_store
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """Core statements of two rounds of a laboratory: province, ministry, their transport."""
-    with noting_core() as kept:
-        _rounds(tmp_path_factory.mktemp("rounds"))
-    return kept
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    """A laboratory's life: two days of a province and the ministry, and what people ask of both."""
+    with recording(Recorder()) as recorder:
+        _life(tmp_path_factory.mktemp("life"))
+    return recorder
 
 
-def _rounds(folder: Path) -> None:
+def _life(folder: Path) -> None:
     from click.testing import CliRunner
 
     from hub.cli.root import root_command
 
     run, app = CliRunner(), root_command()
+    here, there = (["--node", str(folder / "lab" / n)] for n in ("province", "ministry"))
     steps = (
         ["sample", "--out", str(folder / "s"), "--province", "13", "--students", "3000", "--seed", "1"],
         ["lab", "init", str(folder / "lab"), "--sources", str(folder / "s"), "--province", "13"],
         ["lab", "run", str(folder / "lab")],
-        ["--node", str(folder / "lab" / "province"), "sync", "status"],
+        *([*here, *words.split()] for words in _ASKED_HERE),
+        *([*there, *words.split()] for words in _ASKED_THERE),
     )
     for step in steps:
         done = run.invoke(app, step)
         assert done.exit_code in (0, 3), (step, done.output)
 
 
-def collected(catalog: Catalog, core: list[Any], version: tuple[int, ...]) -> list[str]:
-    compiled = [rendered(s, dialect(version)) for s in core]
-    return [*of_migrations(version), *of_the_store(catalog, version), *compiled]
+_ASKED_HERE = (
+    "sync status", "quarantine ls", "findings ls", "conflict ls", "correction ls",
+    "operator ls", "suspects ls", "audit ls", "audit verify", "batch ls", "quality rates",
+    "supplement ls", "supplement missing", "supplement completeness", "transit ls", "census run", "registry ls",
+)  # fmt: skip
+_ASKED_THERE = ("batch ls", "audit verify", "head status", "census status")
+
+
+def test_what_is_said_in_a_laboratorys_life_can_go_to_oracle(heard: Recorder) -> None:
+    wrong, shapes, _ = findings(rendered(heard.said.values()))
+    assert wrong == []
+    assert shapes > 80
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_no_statement_uses_what_this_oracle_lacks(version: tuple[int, ...], catalog: Catalog, core: list[Any]) -> None:
-    said = collected(catalog, core, version)
-    assert len(core) > 40
+def test_migrations_and_the_store_itself_can_go_to_oracle(version: tuple[int, ...], catalog: Catalog) -> None:
+    said = [*of_migrations(version), *of_the_store(catalog, version)]
     assert len(set(said)) > 300
     assert [(f, s[:200]) for s in said for f in faults(s, version)] == []
     assert any("MERGE INTO g_xs " in s for s in said)
+    assert judge(said).refused == ()
+
+
+def test_every_statement_heard_has_a_verdict(heard: Recorder, catalog: Catalog) -> None:
+    said = [s for _, both, _ in rendered(heard.said.values()) for s in both]
+    said += [s for v in VERSIONS for s in (*of_migrations(v), *of_the_store(catalog, v))]
+    unparsed = judge(said).unparsed
+    if unparsed and not grammar_is_here():
+        pytest.skip(f"rung 1: {unparsed} shapes not parsed, no grammar (deploy/setup/oracle-grammar.sh needs npm)")
+    assert unparsed == 0
+    assert COMMITTED.is_file()
+
+
+def test_the_grammar_refuses_what_is_no_statement_of_oracle() -> None:
+    if not grammar_is_here():
+        pytest.skip("rung 1 has not run: no PL/SQL grammar (deploy/setup/oracle-grammar.sh needs npm)")
+    wrong = ["UPDATE a SET b = c.d FROM c", "SELECT a b c FROM d", "INSERT INTO a VALUES (1) ON CONFLICT DO NOTHING"]
+    assert all(parse(wrong).values())
+    assert {s for s, _ in judge(wrong).refused} == set(wrong)
+
+
+def test_statements_are_the_same_when_nothing_a_grammar_sees_differs() -> None:
+    one = shape("SELECT a\n FROM t WHERE b IN (:b_1, :b_2) AND c = 'x''y' AND d = 12.5")
+    assert one == shape("SELECT a FROM t WHERE b IN (:c_1) AND c = 'z' AND d = 3")
+    assert one != shape("SELECT a FROM t WHERE b IN (:c_1) AND c = '' AND d = 3")
 
 
 @pytest.mark.parametrize(
@@ -67,46 +98,20 @@ def test_no_statement_uses_what_this_oracle_lacks(version: tuple[int, ...], cata
         ("CREATE TEMPORARY TABLE x (a NUMBER)", "not Oracle's"),
         ("SELECT a FROM t WHERE b = :level", "reserved"),
         ("DROP TABLE IF EXISTS t", "IF EXISTS"),
+        ("UPDATE a SET b = c.d FROM c", "UPDATE … FROM"),
+        ("SELECT 1", "dual"),
+        ("SELECT CASE WHEN a = :a_1 THEN 1 END FROM t GROUP BY CASE WHEN a = :a_1 THEN 1 END", "GROUP BY"),
+        ("SELECT x FROM receipt r WHERE r.envelope = :e", "long text"),
+        ("SELECT DISTINCT manifest FROM outbox", "long text"),
+        ("SELECT string_agg(a, ',') FROM t", "no function string_agg"),
+        ("SELECT CAST(a AS TEXT) FROM t", "no such type"),
     ],
 )
 def test_a_statement_that_11g_would_refuse_is_found(statement: str, why: str) -> None:
     assert any(why in f for f in faults(statement, (11, 2)))
 
 
-def test_no_statement_compares_sorts_or_groups_long_texts(core: list[Any]) -> None:
-    """ORA-00932: a CLOB stands neither in =, IN, ORDER BY, GROUP BY nor DISTINCT."""
-    lob = (sa.Text, sa.LargeBinary)
-    wrong = []
-    for statement in core:
-        for part in sa.sql.visitors.iterate(statement):
-            if not isinstance(part, sa.BinaryExpression) or not isinstance(part.left.type, lob):
-                continue
-            if part.operator not in (sa.sql.operators.is_, sa.sql.operators.is_not):
-                wrong.append(str(part))
-        for clause in ("_order_by_clauses", "_group_by_clauses"):
-            wrong += [str(c) for c in getattr(statement, clause, ()) if isinstance(getattr(c, "type", None), lob)]
-        if getattr(statement, "_distinct", False):
-            wrong += [str(c) for c in statement.selected_columns if isinstance(c.type, lob)]
-    assert wrong == []
-
-
-def test_the_grammar_takes_every_shape_of_statement(catalog: Catalog, core: list[Any]) -> None:
-    if not (HOME / "node_modules" / "@griffithswaite").is_dir() or shutil.which("node") is None:
-        pytest.skip("rung 1 has not run: no PL/SQL grammar (deploy/setup/oracle-grammar.sh needs npm)")
-    said = sorted({s for v in VERSIONS for s in _shapes(collected(catalog, core, v))})
-    worker = ["node", "--stack-size=4000", str(Path(__file__).with_name("grammar.mjs")), str(HOME)]
-    lines = "".join(json.dumps(s) + "\n" for s in [*said, "SELECT FROM WHERE"])
-    done = subprocess.run(worker, input=lines, capture_output=True, text=True, check=True, timeout=600)
-    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(verdicts) == len(said) + 1
-    assert verdicts.pop(), "the grammar must refuse nonsense"
-    refused = [(s[:200], v[0]) for s, v in zip(said, verdicts, strict=True) if v]
-    assert refused == []
-
-
-def _shapes(said: list[str]) -> dict[str, None]:
-    """Entities differ in nothing but names: of what is said for each of them, what is said for students is judged."""
-    others = ("xx", "xq", "zy", "bj", "jzg", "jg", "jzg_gz", "xs_sx", "xs_xj", "xs_yd", "xs_jz")
-    names = [f" {p}_{e} " for p in "gzs" for e in [*others, "xs_jtcy", "xs_by"]]
-    kept = [s for s in said if not any(n in f"{s} ".replace("\n", " ") for n in names) and "COMMENT ON" not in s]
-    return dict.fromkeys(kept)
+def test_a_comparison_with_an_empty_text_is_found() -> None:
+    column = sa.column("clash", sa.String)
+    assert empty_texts(sa.select(column).where(column != ""))
+    assert not empty_texts(sa.select(column).where(sa.func.length(column) > 0))

@@ -30,7 +30,7 @@ MARK = "hub_test_schema"
 ABSENT = "no ORACLE_URL: rungs 2 (stand-in) and 3 (a real Oracle) have not run"
 _KEPT = (MARK.upper(), "NLS_DATABASE_PARAMETERS")
 # Words that are H2's and not Oracle's.
-_H2_WORDS = "SET NON_KEYWORDS VALUE, KEY, DAY, MONTH, YEAR, USER"
+_H2_WORDS = "SET NON_KEYWORDS VALUE, KEY, DAY, MONTH, YEAR, HOUR, MINUTE, SECOND, USER"
 _VIEWS = (
     "CREATE TABLE nls_database_parameters (parameter VARCHAR2(30 CHAR), value VARCHAR2(64 CHAR))",
     "INSERT INTO nls_database_parameters (parameter, value) SELECT 'NLS_CHARACTERSET', 'AL32UTF8' FROM dual",
@@ -58,7 +58,9 @@ def _understand(raw: object, _record: object) -> None:
 def _wait_not(
     connection: sa.Connection, _cursor: object, statement: str, parameters: object, _context: object, _many: bool
 ) -> tuple[str, object]:
-    """H2 knows no `FOR UPDATE WAIT n`; it waits five seconds."""
+    """H2 knows no `FOR UPDATE WAIT n`; it waits five seconds. Nor a read-only transaction."""
+    if connection.dialect.name == "oracle" and statement == "SET TRANSACTION READ ONLY" and stand_in():
+        return "SELECT 1 FROM dual", parameters
     if connection.dialect.name == "oracle" and " FOR UPDATE WAIT " in statement and stand_in():
         statement = statement.rpartition(" WAIT ")[0]
     return statement, parameters

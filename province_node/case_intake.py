@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from hub.audit import Event, append
+from hub.audit import Event, append, next_number
 from hub.case_form import TABLE, Kind, Message, read_message
 from hub.catalog import Entity, load_catalog
 from hub.store import Transaction
@@ -25,7 +25,8 @@ from province_node.down_parts import Received
 from province_node.ledger import moment
 from quality import decisions_case as cases
 from quality.decisions import Conflict, State
-from quality.decisions_store import CASE_SUBJECT, CONFIRMED, PENDING, WITHDRAWN, as_value
+from quality.decisions_query import CASE_SUBJECT
+from quality.decisions_store import CONFIRMED, PENDING, WITHDRAWN, as_value
 
 STUDENT: Final = "xs"
 FIELD, RULE, AUTHORITY = "SFZJH", "WY03", "S1"
@@ -51,6 +52,7 @@ def take_cases(tx: Transaction, received: Received) -> None:
     messages = sorted((read_message(r, party=party, where=where) for r in rows), key=lambda m: (m.case_no, m.number))
     entity = load_catalog().entities[STUDENT]
     found = _ours(tx, entity, party, messages, where)
+    next_number(tx.connection)  # writers of decisions queue at the audit head, before they hold a row
     for message in messages:
         _take(tx, received, message, found.get(message.pk, {}))
 

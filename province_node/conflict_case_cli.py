@@ -13,8 +13,8 @@ from rich.console import Console
 
 from hub.cli.output import emit, table
 from hub.errors import UsageError
-from province_node.case_notice import notice_of
 from province_node.conflict_desk import Note, Number, Reason, Seen, Who, desk
+from quality.case_notice import notice_of
 from quality.decisions import CASE_KINDS, Action, Kind, Move, Proposal
 from quality.decisions_store import act, load
 

@@ -34,11 +34,6 @@ class Sort(StrEnum):
     GRAVE = "grave"
 
 
-SORT_NAMES: Final = {
-    Sort.OLDEST: "最早发现在前", Sort.NEWEST: "最新发现在前", Sort.DUE: "截止日期", Sort.GRAVE: "严重程度",
-}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Seek:
     """Which page: after or before a row's place, a page by number (1 first), or the last; nothing: the first."""

@@ -24,6 +24,9 @@ from quality.decisions import State
 
 PAGE_SIZES: Final = (10, 20, 50, 100)
 MAX_PAGE: Final = 5_000
+# The subject of a case of the ministry in the queue (来源：部级核查), before its number.
+CASE_SUBJECT: Final = "case:"
+CASES, SOURCES = "case", "source"
 NONE: Final = "-"  # as a value of a condition: the column is empty
 FACETS: Final = ("entity", "field", "rule", "state", "cause", "school", "assignee", "authority")
 
@@ -33,7 +36,7 @@ class Filter:
     """Conditions of a list; empty means all. `state` empty: everything; `overdue` looks at `today` (YYYY-MM-DD).
 
     `division`: with all that report to it; `record`: record numbers; `source`: who said a losing value, or 部级核查; `typed`: an identifier somebody typed (学籍号,
-    身份证件号, 学校标识码), private, so it never stands in a URL.
+    身份证件号, 学校标识码), private, so it never stands in a URL; `origin`: `CASES` the ministry's, `SOURCES` our own.
     """
 
     entity: tuple[str, ...] = ()
@@ -52,6 +55,7 @@ class Filter:
     record: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
     typed: str = ""
+    origin: str = ""
 
     def text(self) -> str:
         """Canonical JSON: what a preview and its apply compare."""
@@ -85,6 +89,12 @@ def conditions(chosen: Filter) -> list[Any]:
         terms.append(DECISION.c.division.in_(sorted(held)))
     if chosen.source:
         terms.append(_said_by(chosen.source))
+    if chosen.origin:
+        ours = sa.or_(
+            DECISION.c.subject < CASE_SUBJECT,
+            DECISION.c.subject >= f"{CASE_SUBJECT[:-1]}{chr(ord(CASE_SUBJECT[-1]) + 1)}",
+        )
+        terms.append(ours if chosen.origin == SOURCES else sa.not_(ours))
     if chosen.record:
         terms.append(DECISION.c.pk.in_(chosen.record))
     if chosen.typed:

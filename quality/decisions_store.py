@@ -20,11 +20,10 @@ from hub.store import Reader, Store, Transaction
 from hub.store.decision_tables import CORRECTION, DECISION, DECISION_EVENT
 from hub.store.ledger import CONFLICT
 from quality.decisions import Action, Conflict, Kind, Move, Proposal, Refusal, Source, State, Step, decide
-from quality.decisions_query import within
+from quality.decisions_query import CASE_SUBJECT, within
 from quality.reasons import check_reason
 
 WAITING: Final = "待处理"
-CASE_SUBJECT: Final = "case:"
 PENDING, WITHDRAWN, CONFIRMED = "待源头确认", "已撤回", "已确认"
 SILENT: Final = frozenset({Action.ASSIGN, Action.COMMENT, Action.DUE})
 

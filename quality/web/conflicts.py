@@ -50,7 +50,7 @@ def conflicts(ask: Ask) -> Response:
         chips=chips(ask, (*conditions, *HIDDEN), labels_of(catalog, names)), kept=KEPT, named=wanted.named,
         anything=anything, facets=_facets(ask) if ask.query("facets") else None,
         bulk=ask.visitor.may("bulk"), gives=ask.visitor.may("assign"), sheets=ask.visitor.may("xlsx"),
-        query=ask.request.url.query,
+        query=ask.request.url.query, sort=str(wanted.sort),
     )  # fmt: skip
 
 

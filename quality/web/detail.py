@@ -18,7 +18,7 @@ from hub.errors import HubError, InputError
 from hub.roles_store import operator_named
 from hub.web import Ask, Section
 from hub.web.plaintext import reveal
-from quality.decisions import Action, Conflict, Kind, Move, Proposal, stale
+from quality.decisions import CASE_KINDS, Action, Conflict, Kind, Move, Proposal, stale
 from quality.decisions_list import next_of
 from quality.decisions_sheet import refuse_mask
 from quality.decisions_store import Acting, DecisionRefusedError, act_all, load
@@ -27,11 +27,13 @@ from quality.reasons import reasons_for
 from quality.web.counted import forget
 from quality.web.dossier import Dossier, dossier
 from quality.web.query import acting_of, asked
-from quality.web.wording import deciders, school_names
+from quality.web.wording import deciders, province_names, school_names
 
 section: Final = Section("conflict", "quality.web", nodes=("province",))
 # What a one-key decision gives as its reason: the authority's value is taken for right, another one was verified.
 BY_AUTHORITY, VERIFIED, FROM_SOURCE = "R03", "R01", "R05"
+# The same for an answer to the ministry.
+ANSWERS: Final = {Kind.KEEP: "R41", Kind.RETURN: "R42", Kind.OTHER_PERSON: "R43"}
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -77,7 +79,7 @@ def show(
     return ask.page(
         "conflicts/detail.html", status=status, d=covered, row=row, school=school, people=people, after=after,
         error=error, kept=kept or Kept(), query=ask.request.url.query, last=_last(ask, covered) if status == 409 else "",
-        own=row["proposer"] == ask.operator.person, reasons=reasons_for, done=_done(ask),
+        own=row["proposer"] == ask.operator.person, reasons=reasons_for, provinces=province_names(), answers=CASE_KINDS, done=_done(ask),
         here=quote(f"/conflicts/{number}" + (f"?{ask.request.url.query}" if ask.request.url.query else "")),
     )  # fmt: skip
 
@@ -147,7 +149,12 @@ def _moves(ask: Ask, acting: Acting, row: Mapping[str, Any], conflict: Conflict,
         return (Move(Action.RESUME),)
     if do == "postpone":
         return (Move(Action.POSTPONE, reason, note, until=_day(form.get("until", ""))),)
-    if do == "return":
+    if do.startswith("answer:"):
+        answer = do.removeprefix("answer:")
+        if answer not in set(CASE_KINDS):
+            raise DecisionRefusedError(stale(conflict), conflict.number)
+        proposal, reason = Proposal(Kind(answer)), reason or ANSWERS[Kind(answer)]
+    elif do == "return":
         proposal, reason = Proposal(Kind.RETURN), reason or FROM_SOURCE
     elif do == "manual":
         value = form.get("value", "").strip()

@@ -17,6 +17,7 @@ from hub.masking import is_masked, mask_key, mask_value, swept
 from hub.store import Reader
 from hub.store.decision_tables import DECISION
 from hub.store.ledger import EXTRACT
+from quality.case_notice import Notice, notice_of
 from quality.decisions import Conflict
 from quality.decisions_store import as_value, history, sources_of
 from quality.reasons import reasons
@@ -95,6 +96,8 @@ class Dossier:
     others: tuple[tuple[int, str, str], ...]
     passages: tuple[Passage, ...]
     proposal: str
+    notice: Notice | None
+    persons: tuple[tuple[tuple[str, str, str | None], ...], ...]
 
 
 def dossier(reader: Reader, catalog: Catalog, node: str, row: Mapping[str, Any], *, plain: bool = False) -> Dossier:
@@ -102,9 +105,10 @@ def dossier(reader: Reader, catalog: Catalog, node: str, row: Mapping[str, Any],
     number, entity, field = int(row["decision_no"]), catalog.entities[row["entity"]], field_of(catalog, row)
     standing = sources_of(reader, [number]).get(number, [])
     conflict = as_value(row, standing)
-    golden = reader.read_one(entity, node, row["pk"]) if row["pk"] and not row["clash"] else None
+    golden = reader.read_one(entity, node, row["pk"]) if row["pk"] and (conflict.case or not row["clash"]) else None
     said = _said(reader, catalog, row, conflict, standing, golden, field, plain=plain)
     rule = catalog.rules.get(row["rule"] or "")
+    notice = notice_of(reader, number) if conflict.case else None
     return Dossier(
         row=row,
         conflict=conflict,
@@ -116,11 +120,13 @@ def dossier(reader: Reader, catalog: Catalog, node: str, row: Mapping[str, Any],
         rule_message=rule.message if rule is not None else "",
         said=said if not conflict.clash else (),
         same_mask=len({s.value for s in conflict.sources}) > len({s.value for s in said}),
-        clash_rows=_clash_rows(reader, catalog, entity, standing) if conflict.clash else (),
+        clash_rows=_clash_rows(reader, catalog, entity, standing) if conflict.clash and not conflict.case else (),
         neighbours=_neighbours(catalog, entity, golden, row["field"]) if golden else (),
         others=_others(reader, catalog, row),
         passages=tuple(_passage(catalog, field, t, plain=plain) for t in reversed(history(reader, number))),
         proposal=proposal_words(catalog, row, plain=plain),
+        notice=notice,
+        persons=_persons(entity, notice, plain=plain),
     )
 
 
@@ -212,6 +218,21 @@ def _neighbours(
         label = code_label(catalog, one, value) if value and not is_masked(one) else ""
         shown = f"{mask_value(one, value) or ''} {label}".strip()
         found.append(Neighbour(one.cn, one.name, shown, LETTERS.get(letter, letter), one.name == field))
+    return tuple(found)
+
+
+def _persons(
+    entity: Entity, notice: Notice | None, *, plain: bool
+) -> tuple[tuple[tuple[str, str, str | None], ...], ...]:
+    """Per counterpart (name, masked value, open value where released) of what the ministry lets both sides see."""
+    found = []
+    for person in notice.persons if notice is not None else ():
+        told = []
+        for name, value in person.items():
+            field, text = entity.by_name.get(name), "" if value is None else str(value)
+            masked = (mask_value(field, text) if field is not None else swept(text)) or ""
+            told.append((field.cn if field is not None else name, masked, text if plain else None))
+        found.append(tuple(told))
     return tuple(found)
 
 

@@ -12,10 +12,20 @@ from typing import Any
 from hub.catalog import Catalog
 from hub.masking import mask_key
 from hub.store import Reader
+from quality.case_notice import counterparts
 from quality.decisions import State
 from quality.decisions_list import severity
-from quality.decisions_store import as_value, sources_of
-from quality.web.wording import entity_name, field_name, field_of, reason_name, school_names, source_name, value_shown
+from quality.decisions_store import as_value, is_case, sources_of
+from quality.web.wording import (
+    entity_name,
+    field_name,
+    field_of,
+    province_names,
+    reason_name,
+    school_names,
+    source_name,
+    value_shown,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Line:
     due: str
     late: bool
     rounds: int
+    case: str = ""
 
 
 def lines_of(
@@ -57,12 +68,18 @@ def lines_of(
 ) -> tuple[Line, ...]:
     """The rows as they are shown."""
     said = sources_of(reader, [int(r["decision_no"]) for r in rows])
+    cases = counterparts(reader, [int(r["decision_no"]) for r in rows if is_case(r["subject"])])
     schools = school_names(reader, node, (r["school"] for r in rows))
-    return tuple(_line(catalog, row, said.get(int(row["decision_no"]), []), schools, today) for row in rows)
+    return tuple(_line(catalog, row, said.get(int(row["decision_no"]), []), schools, cases, today) for row in rows)
 
 
 def _line(
-    catalog: Catalog, row: Mapping[str, Any], said: Iterable[Mapping[str, Any]], schools: Mapping[str, str], today: str
+    catalog: Catalog,
+    row: Mapping[str, Any],
+    said: Iterable[Mapping[str, Any]],
+    schools: Mapping[str, str],
+    cases: Mapping[int, tuple[str, ...]],
+    today: str,
 ) -> Line:
     field = field_of(catalog, row)
     sources = as_value(row, said).sources
@@ -94,6 +111,7 @@ def _line(
         due=row["due"] or "",
         late=open_ and bool(row["due"]) and row["due"] < today,
         rounds=int(row["round_no"] or 1),
+        case="、".join(province_names().get(p, p) for p in cases.get(int(row["decision_no"]), ())),
     )
 
 

@@ -19,8 +19,8 @@ from hub.web import Ask, not_here
 from hub.web.filters import today
 from hub.web.listing import Condition
 from quality.decisions import State
-from quality.decisions_list import SORT_NAMES, Sort
-from quality.decisions_query import NONE, Filter
+from quality.decisions_list import Sort
+from quality.decisions_query import CASES, NONE, SOURCES, Filter
 from quality.decisions_store import Acting
 from quality.web.wording import entity_name, source_name
 
@@ -30,7 +30,7 @@ NAMES: Final = {
     "state": "state", "entity": "entity", "field": "field", "rule": "rule", "cause": "cause", "school": "school",
     "assignee": "assignee", "authority": "authority", "division": "division", "op": "op_no", "record": "record",
 }  # fmt: skip
-KEPT: Final = ("field", "cause", "authority", "op", "no", "q", "mine", "own", "record")
+KEPT: Final = ("field", "cause", "authority", "op", "no", "q", "mine", "own", "record", "sort")
 _KEEP_TYPED: Final = timedelta(hours=12)
 
 
@@ -61,11 +61,14 @@ def asked(ask: Ask) -> Asked:
         named = True
     overdue = today(ask.at) if ask.query("overdue") == "1" else ""
     typed = _typed(ask) if ask.query("q") else ""
+    origin = ask.query("origin") if ask.query("origin") in (CASES, SOURCES) else ""
     if not given["state"] and not (numbers or given["op_no"]):
         given["state"] = OPEN
     sort = ask.query("sort")
-    chosen = Filter(**given, numbers=numbers, overdue=overdue, typed=typed)
-    return Asked(chosen, Sort(sort) if sort in set(Sort) else Sort.OLDEST, named or mine or bool(overdue or typed))
+    chosen = Filter(**given, numbers=numbers, overdue=overdue, typed=typed, origin=origin)
+    return Asked(
+        chosen, Sort(sort) if sort in set(Sort) else Sort.OLDEST, named or mine or bool(overdue or typed or origin)
+    )
 
 
 def conditions_of(catalog: Catalog) -> tuple[Condition, ...]:
@@ -78,8 +81,8 @@ def conditions_of(catalog: Catalog) -> tuple[Condition, ...]:
         Condition("rule", "原因", ((NONE, "来源不一致"), *rules)),
         Condition("school", "学校标识码", hint="10 位"),
         Condition("assignee", "承办人", hint="账号"),
+        Condition("origin", "来源", ((SOURCES, "本省各源"), (CASES, "部级核查"))),
         Condition("overdue", "截止日期", (("1", "已逾期"),)),
-        Condition("sort", "排序", tuple((str(s), name) for s, name in SORT_NAMES.items())),
     )
 
 

@@ -5,16 +5,19 @@ Decides wording and masking (console 1: lists stay masked; the one way to plain 
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Any, Final
-
-import sqlalchemy as sa
 
 from hub.catalog import Catalog, Field
 from hub.masking import is_masked, mask_value
 from hub.roles import rights
 from hub.roles_store import ACTIVE, operators
 from hub.store import Reader
+from quality import places
 from quality.decisions_query import NONE
 
 SOURCES: Final = {
@@ -101,8 +104,11 @@ def person_names(reader: Reader) -> dict[str, str]:
 def school_names(reader: Reader, node: str, codes: Iterable[str | None]) -> dict[str, str]:
     """Names of schools by their 标识码."""
     wanted = sorted({c for c in codes if c and c != NONE})
-    if not wanted:
-        return {}
-    table = reader.golden("xx")
-    query = sa.select(table.c.xxdm, table.c.xxmc).where(table.c.node == node, table.c.xxdm.in_(wanted))
-    return {str(code): str(name or code) for code, name in reader.connection.execute(query)}
+    return {code: name or code for code, name in places.school_names(reader, node, wanted).items()} if wanted else {}
+
+
+@cache
+def province_names() -> dict[str, str]:
+    """河北省 by 13."""
+    text = (files("schemas") / "codes" / "divisions.csv").read_text(encoding="utf-8")
+    return {r["code"][:2]: r["name"] for r in csv.DictReader(io.StringIO(text)) if r["code"].endswith("0000")}

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.store import Store
+from hub.store.case_tables import CASE_NOTICE
 from hub.store.decision_tables import DECISION
 from hub.store.ledger import CONFLICT
 
@@ -21,7 +22,7 @@ def plant(store: Store, *, nations: int = 24, identities: int = 3) -> dict[str, 
         divisions = {
             str(code): str(place) for code, place in tx.connection.execute(sa.select(xx.c.xxdm, xx.c.xzqhm)).all()
         }
-        rows = tx.connection.execute(sa.select(xs).order_by(xs.c.pk).limit(nations + identities)).mappings().all()
+        rows = tx.connection.execute(_people(xs).limit(nations + identities)).mappings().all()
         number = int(tx.connection.execute(sa.select(sa.func.max(CONFLICT.c.conflict_no))).scalar_one())
         for at, row in enumerate(rows):
             number += 1
@@ -31,6 +32,38 @@ def plant(store: Store, *, nations: int = 24, identities: int = 3) -> dict[str, 
             found[field].append(number)
             _insert(tx.connection, number, dict(row), field, own, other, divisions)
     return found
+
+
+def _people(xs: sa.Table) -> sa.Select[Any]:
+    """Students whose 学籍号 embeds their identity number, in an order that is the same for every run."""
+    return sa.select(xs).where(xs.c.grbsm.like("G%"), sa.func.length(xs.c.sfzjh) == 18).order_by(xs.c.xh, xs.c.grbsm)
+
+
+def plant_case(store: Store) -> int:
+    """A case of the ministry as the stream `case` leaves it in the queue; its number."""
+    number = 900_000_001
+    with store.begin() as tx:
+        xs = tx.golden("xs")
+        row = tx.connection.execute(_people(xs).offset(100).limit(1)).mappings().one()
+        tx.connection.execute(
+            sa.insert(DECISION),
+            {
+                "decision_no": number, "subject": "case:C00000001", "entity": "xs", "pk": row["pk"], "field": "SFZJH",
+                "natural_key": row["grbsm"], "rule": "WY03", "clash": "C00000001", "school": row["xxdm"],
+                "state": "待处理", "cause": "部级核查", "version": 1, "stamp": 0, "events": 0, "round_no": 1,
+                "open_rows": 1, "waiting": 1, "authority": "S1", "effect": "0", "due": "2026-12-10",
+                "changed_at": MOMENT,
+            },
+        )  # fmt: skip
+        tx.connection.execute(
+            sa.insert(CASE_NOTICE),
+            {
+                "case_no": "C00000001", "decision_no": number, "round_no": 1, "last_no": 1, "reminders": 1, "stage": 1,
+                "pk": row["pk"], "counterpart": "32", "schools": "3632000101", "state": "处理中", "due": "2026-12-10",
+                "batch_id": "moe-down-case-e0001-s0000000001", "received_at": MOMENT,
+            },
+        )  # fmt: skip
+    return number
 
 
 def _insert(

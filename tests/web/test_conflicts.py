@@ -26,7 +26,7 @@ from quality.web.query import OPEN
 from tests.decisions.rows import acting
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
 from tests.web.consoles import AT, DATA_PASSWORD, Console, give_password, serve
-from tests.web.planted import plant
+from tests.web.planted import plant, plant_case
 
 # An identity number, alone or inside a 学籍号.
 IDENTITY = re.compile(r"[1-9]\d{5}(?:19|20)\d{9}[\dXx]")
@@ -361,6 +361,26 @@ def test_plaintext_leaves_the_console_by_two_persons_only(desk: Desk) -> None:
     last = desk.rows("audit_event", "i")[-1]
     assert (last["action"], last["actor"], last["purpose"]) == ("明文导出", "keeper", "发学籍平台核对更正")
     assert desk.post(keeper, f"/exports/{number}/take").status_code == 422, "once"
+
+
+def test_the_ministrys_case_is_answered_in_the_same_queue(page: Page, desk: Desk) -> None:
+    number = plant_case(desk.store)
+    sign_in(page, desk, "业务员", "/conflicts?origin=case")
+    assert total(page.content()) == 1
+    assert "江苏省" in page.inner_text("tbody")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h2:has-text('部级核查 C00000001')")
+    assert axe(page) == []
+    screen(page, "case")
+    keeper, before = desk.as_("隐私数据管理员"), row_of(desk, number)
+    refused = decide(desk, keeper, number, do="manual", reason="R01", note="x", value="130102200701011231")
+    assert (refused.status_code, "只能这样答复" in refused.text) == (422, True)
+    assert row_of(desk, number) == before
+    page.keyboard.press("1")
+    page.wait_for_url("**/conflicts?origin=case&done=*")
+    row = row_of(desk, number)
+    assert (row["state"], row["kind"], row["reason"]) == ("待复核", "保留本省学籍", "R41")
 
 
 def test_an_interrupted_bulk_says_so_and_is_taken_up_by_its_person(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

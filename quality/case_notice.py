@@ -6,7 +6,7 @@ Decides nothing and shows nothing of the person; record number, provinces, schoo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,14 @@ def notice_of(reader: Reader, decision_no: int) -> Notice | None:
         counterpart=_split(row["counterpart"]), schools=_split(row["schools"]),
         persons=tuple(json.loads(row["particulars"] or "[]")), answers=tuple(Told(*s) for s in said), **plain,
     )  # fmt: skip
+
+
+def counterparts(reader: Reader, numbers: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """The other provinces of some cases, by the conflict's number."""
+    query = sa.select(CASE_NOTICE.c.decision_no, CASE_NOTICE.c.counterpart).where(
+        CASE_NOTICE.c.decision_no.in_(numbers)
+    )
+    return {int(n): _split(c) for n, c in reader.connection.execute(query)} if numbers else {}
 
 
 def _split(text: str | None) -> tuple[str, ...]:

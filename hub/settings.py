@@ -6,9 +6,11 @@ values in `hub.toml`.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -16,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from hub.errors import NotInitialisedError, UsageError
 
 FILE = "hub.toml"
+RULES = "rules.json"
 
 
 class WebSettings(BaseModel):
@@ -184,6 +187,28 @@ def _absolute(url: str, prefix: str, folder: Path) -> str:
     return prefix + str(folder / path) if not path.startswith("/") else url
 
 
+def approved_rules(folder: Path) -> dict[str, Any]:
+    """Rule settings that two persons approved in the console (`rules.json`); they stand above `[rules]` of hub.toml,
+    name by name. `UsageError` E1003 for a file that is none."""
+    file = folder / RULES
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_bytes())
+        return {str(rule): dict(own) for rule, own in found.items()}
+    except (ValueError, TypeError, AttributeError):
+        raise UsageError(
+            "E1003", "节点设置有误：规则变更记录不可读", where=RULES, step="在控制台的【质量规则】重新确认一次变更"
+        ) from None
+
+
+def keep_rules(folder: Path, rules: Mapping[str, Mapping[str, Any]]) -> None:
+    """Puts approved rule settings in force for whatever opens the node from now on; whole or not at all."""
+    part = folder / f".{RULES}.part"
+    part.write_text(json.dumps(rules, ensure_ascii=False, sort_keys=True, indent=1), encoding="utf-8")
+    part.replace(folder / RULES)
+
+
 def open_node(folder: Path, **flags: object) -> Node:
     """The node in a folder; flags that are None do not count. `NotInitialisedError` without a `hub.toml`."""
     file = folder / FILE
@@ -196,6 +221,9 @@ def open_node(folder: Path, **flags: object) -> Node:
         )
     try:
         given = {k: v for k, v in flags.items() if v is not None}
+        approved = approved_rules(folder)
+        if approved and "rules" not in given:
+            given["rules"] = approved
         config = SettingsConfigDict(env_prefix="HUB_", extra="forbid", toml_file=file)
         bound: type[NodeSettings] = type("BoundSettings", (NodeSettings,), {"model_config": config})
         settings = bound(**given)  # type: ignore[arg-type]

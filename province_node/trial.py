@@ -68,6 +68,27 @@ def try_rule(
         con.close()
 
 
+def still_hit(node: Node, catalog: Catalog, name: str, entity: str, src_rid: str, *, today: str) -> bool | None:
+    """Whether one kept source row still breaks a rule as the node applies it now. None for a rule that only a round can
+    judge: it looks at other records, or at none. `src_rid`: `extract:line`."""
+    rule = catalog.rules.get(name)
+    if rule is None or not (rule.blocks and "contribution" in rule.executed):
+        return None
+    catalog = tuned(catalog, node.settings.rules)
+    con = _opened(node, catalog, today)
+    try:
+        con.execute(
+            "CREATE TABLE hit (entity VARCHAR, field VARCHAR, school VARCHAR, record VARCHAR, natural_key VARCHAR)"
+        )
+        if catalog.platform_table(entity) is None:
+            return None
+        _sources(con, catalog, catalog.entities[entity], catalog.rules[name])
+        found = con.execute("SELECT count(*) FROM hit WHERE entity = ? AND record = ?", [entity, src_rid]).fetchall()
+        return bool(found[0][0])
+    finally:
+        con.close()
+
+
 def _opened(node: Node, catalog: Catalog, today: str) -> duckdb.DuckDBPyConnection:
     """An in-memory connection that sees the state's tables and can write none of them."""
     if not node.state.is_file():

@@ -18,6 +18,7 @@ from hub.changes import PK_LENGTH
 from hub.store import case_tables as _case_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import decision_tables as _decision_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import exchange_tables as _exchange_tables  # noqa: F401 - described in METADATA by being imported
+from hub.store import page_tables as _page_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import registry_tables as _registry_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store import version_tables as _version_tables  # noqa: F401 - described in METADATA by being imported
 from hub.store.census_tables import CENSUS_METADATA

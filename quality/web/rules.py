@@ -151,7 +151,7 @@ def propose(ask: Ask) -> Response:
 
 
 def settings_of(ask: Ask, rule: Rule, *, all_given: bool = False) -> dict[str, Any]:
-    """Thresholds and switch of a posted form that differ from the rule's own. `UsageError` E1103 for a malformed one."""
+    """Thresholds and switch of a posted form that differ from the rule's own. `UsageError` E3530 for a malformed one."""
     found: dict[str, Any] = {}
     for name, now in rule.thresholds.items():
         if f"t_{name}" in ask.form:
@@ -181,7 +181,7 @@ def _one(rule: Rule, name: str, like: object, given: str) -> Any:
     except ValueError:
         value = None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError("E1103", f"规则设置有误：{name} 须为数字", where=f"规则 {rule.id}", step="改正后再提交")
+        raise UsageError("E3530", f"阈值 {name} 须为数字", where=f"规则 {rule.id}", step="改正后再提交")
     return value
 
 

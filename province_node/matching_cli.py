@@ -22,11 +22,12 @@ from hub.errors import NotInitialisedError
 from province_node.settle import require_province
 from province_node.sheets import write_book
 from quality.crosswalk import Checked, Row, check
-from quality.suspects import Suspect, suspects
+from quality.suspects import OWN_WEIGHTS, SPLINK, Suspect, suspects
 
 suspects_app = typer.Typer(add_completion=False, no_args_is_help=True, help="疑似同一人：列出线索，从不自动合并。")
 crosswalk_app = typer.Typer(add_completion=False, no_args_is_help=True, help="学校新旧标识码：核对报告。")
 
+BySplink = Annotated[bool, typer.Option("--splink", help="用 Splink 打分（需安装可选组件 splink），默认用本机权重")]
 Out = Annotated[Path, typer.Option("--out", metavar="文件", help="写入的 CSV 文件")]
 SUSPECT_HEADS = ("记录号一", "学校一", "记录号二", "学校二", "得分", "相同项", "不同项")
 CROSSWALK_HEADS = ("原标识码", "现标识码", "核对状态", "类型", "起", "止", "问题")
@@ -36,26 +37,28 @@ CROSSWALK_HEADS = ("原标识码", "现标识码", "核对状态", "类型", "�
 def list_suspects(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", metavar="条数", min=1, help="最多列出多少对")] = 50,
+    splink: BySplink = False,
 ) -> None:
     """疑似同一人的学生（姓名、出生日期、性别、生源地同，证件不同），得分高者在前。只有记录号，不含个人信息。"""
     shell = shell_of(ctx)
-    found = _suspects(shell)
-    body = {"total": len(found), "suspects": [vars(s) for s in found[:limit]]}
+    found = _suspects(shell, splink)
+    body = {"total": len(found), "scored_by": _scorer(splink), "suspects": [vars(s) for s in found[:limit]]}
 
     def render(console: Console) -> None:
         console.print(table("", SUSPECT_HEADS, [_suspect(s) for s in found[:limit]]))
-        console.print(f"共 {len(found):,} 对，均未合并；逐条查看：hub lineage show xs 记录号")
+        console.print(f"共 {len(found):,} 对，按{_scorer(splink)}打分，均未合并；逐条查看：hub lineage show xs 记录号")
 
     emit(shell, body, render)
 
 
 @suspects_app.command("export")
-def export_suspects(ctx: typer.Context, out: Out) -> None:
-    """导出全部疑似对。"""
+def export_suspects(ctx: typer.Context, out: Out, splink: BySplink = False) -> None:
+    """导出全部疑似对及其依据。"""
     shell = shell_of(ctx)
-    found = _suspects(shell)
-    _write(out, SUSPECT_HEADS, [_suspect(s) for s in found])
-    emit(shell, {"total": len(found), "file": out.name}, lambda c: c.print(f"✔ {len(found):,} 对　{out.name}"))
+    found = _suspects(shell, splink)
+    _write(out, (*SUSPECT_HEADS, "打分方法"), [[*_suspect(s), _scorer(splink)] for s in found])
+    body = {"total": len(found), "scored_by": _scorer(splink), "file": out.name}
+    emit(shell, body, lambda c: c.print(f"✔ {len(found):,} 对　按{_scorer(splink)}打分　{out.name}"))
 
 
 @crosswalk_app.callback()
@@ -88,7 +91,11 @@ def check_crosswalk(
     emit(shell, {"total": len(found), "wrong": wrong, "rows": items}, render)
 
 
-def _suspects(shell: Shell) -> tuple[Suspect, ...]:
+def _scorer(splink: bool) -> str:
+    return SPLINK if splink else OWN_WEIGHTS
+
+
+def _suspects(shell: Shell, splink: bool) -> tuple[Suspect, ...]:
     node = shell.open_node()
     require_province(node)
     entities = shell.catalog().entities
@@ -98,7 +105,7 @@ def _suspects(shell: Shell) -> tuple[Suspect, ...]:
             progress.step("读取", entities[entity].cn)
             return reader.read(entities[entity], node=node.party, columns=["pk", *columns])
 
-        return suspects(read, memory_mb=node.settings.memory_mb)
+        return suspects(read, memory_mb=node.settings.memory_mb, splink=splink)
 
 
 def _crosswalk(shell: Shell) -> tuple[Checked, ...]:

@@ -2,18 +2,20 @@
 
 Decides who is listed (same name, birth date, sex and origin, other documents) and how much the rest of their records
 speaks for one person: the weights of Fellegi and Sunter, where agreeing by chance is counted in the very table (two
-rows drawn at random) and agreeing of one person is taken as 19 in 20. Nothing is written: a person decides.
+rows drawn at random) and agreeing of one person is taken as 19 in 20. `quality.suspects_splink` can score the same pairs
+instead. Nothing is written: a person decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import duckdb
 
 from quality.expressions import ident, text
+from quality.suspects_splink import require_installed, splink_weights
 
 # Entity, columns: what is read of a student.
 READ: Final = {
@@ -45,14 +47,26 @@ class Suspect:
     other: tuple[str, ...]
 
 
-def suspects(read: Callable[[str, Sequence[str]], Iterable[Any]], *, memory_mb: int = 512) -> tuple[Suspect, ...]:
-    """All pairs, the weightiest first. `read(entity, columns)` gives Arrow blocks of golden rows with `pk`."""
+OWN_WEIGHTS: Final = "本机 Fellegi-Sunter 权重"
+SPLINK: Final = "Splink"
+
+
+def suspects(
+    read: Callable[[str, Sequence[str]], Iterable[Any]], *, memory_mb: int = 512, splink: bool = False
+) -> tuple[Suspect, ...]:
+    """All pairs, the weightiest first. `read(entity, columns)` gives Arrow blocks of golden rows with `pk`.
+
+    `splink`: score by Splink instead of our own weights; `UsageError` E3452 where it is not installed.
+    """
+    if splink:
+        require_installed()
     con = duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": 1})
     try:
         for entity, columns in READ.items():
             _load(con, entity, read(entity, columns))
         _pairs(con)
-        return _weighed(con)
+        found = _weighed(con)
+        return _by_splink(con, found) if splink and found else found
     finally:
         con.close()
 
@@ -103,3 +117,9 @@ def _weighed(con: duckdb.DuckDBPyConnection) -> tuple[Suspect, ...]:
         "FROM pair JOIN person a ON a.pk = pk_a JOIN person b ON b.pk = pk_b ORDER BY score DESC, pk_a, pk_b"
     ).fetchall()
     return tuple(Suspect(a, b, c, d, float(s), tuple(x), tuple(y)) for a, b, c, d, s, x, y in rows)
+
+
+def _by_splink(con: duckdb.DuckDBPyConnection, found: Sequence[Suspect]) -> tuple[Suspect, ...]:
+    weights = splink_weights(con, KEY, [field for field, _ in COMPARED], ONE_PERSON)
+    scored = (replace(s, score=round(weights[s.pk_a, s.pk_b], 1)) for s in found)
+    return tuple(sorted(scored, key=lambda s: (-s.score, s.pk_a, s.pk_b)))

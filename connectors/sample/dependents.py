@@ -78,6 +78,7 @@ def _aid(world: World, b: Block) -> tuple[dict[str, Texts], Ints]:
     index = np.flatnonzero(in_school & (b.plain | dice.chance("jz.has", b.at, 560)))
     at, newest = b.at[index], world.plan.newest
     stipend = (b.grade[index] >= newest - 1) & dice.chance("jz.stipend", at, 500)
+    stipend &= b.number[index].astype("U1") != "L"  # for formal students (YZ17)
     return {
         "GRBSM": b.number[index],
         "XN": same(f"{newest}-{newest + 1}", len(at)),

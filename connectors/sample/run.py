@@ -139,6 +139,7 @@ def _answers(world: World, scene: Scene, writer: _Writer, **arguments: Any) -> d
             "ordinary_updates": dict(scene.updates),
         },
         "kinds": dict(sorted(Counter(c["kind"] for c in scene.answers.cases).items())),
+        "findings": scene.answers.findings,
         "cases": scene.answers.cases,
     }
 

@@ -9,7 +9,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from hub.errors import UsageError
 from quality.crosswalk import Row, check
 from quality.matching import load_crosswalk
 from quality.suspects import READ, Suspect, suspects
@@ -23,13 +25,13 @@ def person(n: int, **values: Any) -> dict[str, Any]:
     return base | values
 
 
-def found(*people: dict[str, Any]) -> tuple[Suspect, ...]:
+def found(*people: dict[str, Any], splink: bool = False) -> tuple[Suspect, ...]:
     def read(entity: str, columns: Sequence[str]) -> Iterable[Any]:
         rows = [{"pk": f"{i:020d}", **{c: p[c] for c in columns}} for i, p in enumerate(people)]
         schema = pa.schema([("pk", pa.string()), *((c, pa.string()) for c in columns)])
         yield from pa.Table.from_pylist(rows, schema=schema).to_batches()
 
-    return suspects(read)
+    return suspects(read, splink=splink)
 
 
 def test_only_people_alike_in_name_birth_sex_and_origin_with_other_documents_are_suspects() -> None:
@@ -48,6 +50,26 @@ def test_a_rare_agreement_weighs_more_than_a_common_one_and_a_difference_speaks_
     assert "联系电话" in by_phone[0].same
     assert "联系电话" in against[0].other
     assert by_phone[0].score > by_people[0].score > against[0].score
+
+
+def test_splink_scores_the_same_pairs_where_it_is_installed_and_asked_for() -> None:
+    pytest.importorskip("splink", reason="optional extra: pip install .[splink]")
+    crowd = [person(n, LXDH=f"139111111{n}") for n in range(20, 60)]
+    one, other = {"XM": "王小明"}, {"XM": "李小红"}
+    people = [
+        *crowd, person(1, **one, LXDH="13900000001"), person(2, **one, LXDH="13900000001"),
+        person(3, **other, LXDH="13900000003"), person(4, **other, LXDH="13900000004"),
+    ]  # fmt: skip
+    by_splink, own = found(*people, splink=True), found(*people)
+    assert [(s.pk_a, s.pk_b, s.same, s.other) for s in by_splink] == [(s.pk_a, s.pk_b, s.same, s.other) for s in own]
+    assert by_splink[0].score > by_splink[1].score
+    assert found(*people, splink=True) == by_splink, "a fixed seed"
+
+
+def test_without_splink_its_score_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quality.suspects_splink.find_spec", lambda _name: None)
+    with pytest.raises(UsageError, match="E3452"):
+        found(person(1), splink=True)
 
 
 def test_the_list_holds_no_personal_value() -> None:

@@ -72,6 +72,7 @@ def _student_kinds() -> list[Kind]:
         Kind("yx13", specials.wrong_number),
         Kind("wy02", specials.two_schools),
         Kind("wy03", specials.same_person, width=2),
+        Kind("wy04", specials.one_person, width=2),
         Kind("wy05", specials.same_school_number, width=2),
         Kind("yz10_31", specials.state_disagrees("31")),
         Kind("yz10_11", specials.state_disagrees("11")),

@@ -31,8 +31,16 @@ def play_people(scene: Scene, tables: Mapping[str, Table], block: Sequence[Schoo
                     play(Unit(scene, rows, part.owner, part.number, school))
         if school.role != "main":
             _tiny(scene, school, students, teachers, day)
-        elif day == 1 and school.index < _SHEETS:
-            departments(scene, school, tables["JZG_JBXX"], bool(cast.students))
+        elif day == 1:
+            _buildings(scene, school, tables["JZG_JBXX"], bool(cast.students))
+
+
+def _buildings(scene: Scene, school: School, teachers: Table, dirt: bool) -> None:
+    """What a school itself must supply: the first ones have their departments, none its campuses yet (WZ09)."""
+    if school.index < _SHEETS:
+        departments(scene, school, teachers, dirt)
+    for missing in ("xq",) if school.index < _SHEETS else ("jg", "xq"):
+        scene.answers.find("WZ09", "xx", missing, {"XXDM": school.code})
 
 
 def _tiny(scene: Scene, school: School, students: tuple[Table, ...], teachers: tuple[Table, ...], day: int) -> None:

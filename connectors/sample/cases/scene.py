@@ -55,6 +55,21 @@ class Scene:
             kind, entity.name, table.source.name, key, expected, day=day, rows=rows, because=because
         )
 
+    def note(
+        self,
+        kind: str,
+        table: Table,
+        row: Mapping[str, str | None],
+        expected: Mapping[str, Any],
+        *,
+        field: str | None = None,
+    ) -> str:
+        """Records a case of day 1 that stands with a finding, and the finding; `field`: where it names another one."""
+        entity = self.world.facts.catalog.entities[str(table.source.entity)]
+        key = {k: row[k] for k in entity.key}
+        self.answers.find(str(expected["rule"]), entity.name, field or str(expected["field"]), key)
+        return self.record(kind, table, row, expected)
+
 
 @dataclass(frozen=True)
 class Unit:

@@ -87,8 +87,15 @@ def _temporary(number: str) -> str:
 
 
 def temporary_number(unit: Unit) -> None:
-    """An L number beside a valid ID card (YZ04)."""
-    unit.change_all(GRBSM=_temporary(str(unit.row("XS_JBXX")["GRBSM"])))
+    """An L number beside a valid ID card (YZ04); the national stipend is for formal students (YZ17)."""
+    number = _temporary(str(unit.row("XS_JBXX")["GRBSM"]))
+    unit.change_all(GRBSM=number)
+    aid = unit["XS_JZXX"]
+    for position in aid.at(unit.owner):
+        if aid.row(position)["JZLBM"] == "1":
+            aid.change(position, {"JZLBM": "2", "JZMC": "中等职业学校免学费", "JE": "850.00"})
+    expected = {"outcome": "golden", "rule": "YZ04", "field": "GRBSM", "golden_value": number, "severity": "提示"}
+    unit.scene.note("yz04_temporary_number", unit.main, unit.row("XS_JBXX"), expected)
 
 
 def formal_number(unit: Unit) -> None:

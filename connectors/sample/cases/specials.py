@@ -7,6 +7,7 @@ from datetime import timedelta
 from connectors.sample.cases.edits import wrong_check
 from connectors.sample.cases.scene import Play, Unit
 from connectors.sample.table import Row
+from connectors.sample.text import check_char
 
 OTHER_PHONE = "13900000000"
 
@@ -198,7 +199,26 @@ def old_temporary_number(unit: Unit) -> None:
     unit.change("XS_JBXX", SFZJH=number)
     unit.change_all(GRBSM="J" + str(unit.row("XS_JBXX")["GRBSM"])[1:])
     expected = {"outcome": "golden", "rule": "YX19", "field": "SFZJLXM", "golden_value": "Z", "ruling": 12}
-    unit.scene.record("yx19_temporary_number", unit.main, unit.row("XS_JBXX"), expected)
+    unit.scene.note("yx19_temporary_number", unit.main, unit.row("XS_JBXX"), expected, field="SFZJH")
+
+
+def one_person(unit: Unit) -> None:
+    """WY04: two students of one name, birth date, sex and origin with other documents; both stand, nobody merges them.
+
+    Every other pair shares the guardian's telephone as well, so that the evidence differs from pair to pair.
+    """
+    other, person, row = unit.partner, unit.row("XS_JBXX"), unit.partner.row("XS_JBXX")
+    born, serial = str(person["CSRQ"]), int(str(person["SFZJH"])[14:17])
+    body = f"{str(row['SFZJH'])[:6]}{born}{(serial + 2) % 1000:03d}"
+    number = body + check_char(body)
+    other.change_all(GRBSM=f"G{number}")
+    other.change("XS_JBXX", SFZJH=number, **{n: person[n] for n in ("XM", "XMPY", "CSRQ", "XBM")})
+    shared = ("SYDXZQHM", "JTDH", "JHRLXDH") if unit.number % 2 else ("SYDXZQHM",)
+    other.change("XS_JBSX", **{n: unit.row("XS_JBSX")[n] for n in shared})
+    for who in (unit, other):
+        found = who.row("XS_JBXX")
+        expected = {"outcome": "golden", "rule": "WY04", "field": "XM", "golden_value": found["XM"], "severity": "警告"}
+        who.scene.note("wy04_suspects", who.main, found, expected)
 
 
 def other_school_name(kind: str, name: str) -> Play:

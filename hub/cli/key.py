@@ -21,6 +21,7 @@ from hub.cli.output import emit, table
 from hub.cli.persons import By, Second, two_persons
 from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
+from hub.new_node import write_pins
 from hub.settings import Node
 from hub.trust.trust_list import EncryptionCert, TrustedKey, TrustList
 from hub.trust_folder import open_trust, read
@@ -50,6 +51,23 @@ def show(ctx: typer.Context) -> None:
         console.print(table("", heads, cells))
 
     emit(shell, {"node": node.party, "trust_version": trust.version, "keys": rows}, render)
+
+
+@app.command("pin")
+def pin(
+    ctx: typer.Context,
+    keyids: Annotated[
+        list[str], typer.Argument(metavar="密钥号…", help="部级三把离线密钥的密钥号，由两人分别电话核对")
+    ],
+) -> None:
+    """写入信任锚：第一版信任清单须由其中至少两把签名。已有信任清单的节点不能再改。"""
+    shell = shell_of(ctx)
+    node = shell.open_node()
+    if any(node.trust.glob("trust-list-*.dsse")):
+        raise UsageError("E1077", "本节点已有信任清单，信任锚不能再改", step="密钥变更走信任清单，见 hub key accept")
+    write_pins(node, keyids)
+    document = {"node": node.party, "pins": keyids}
+    emit(shell, document, lambda c: c.print("✔ 三把离线密钥的密钥号已写入 trust/roots.json"))
 
 
 @app.command("gen")

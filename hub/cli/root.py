@@ -22,6 +22,8 @@ GROUP = "hub.commands"
 DISTRIBUTION = "vocational-education-hub"
 # What `hub --help` says of each command without importing it, in the order shown.
 SUMMARIES = {
+    "init": "建立一个节点（部级或一个省）的目录",
+    "db": "数据库：结构版本、建表与升级",
     "lab": "一机试验：建立并运行成对的省级、部级节点",
     "sample": "生成样例数据源（人员均为虚构）",
     "sync": "省级：从数据源同步、定值、封装并送出（plan、run、status、retry、template）",

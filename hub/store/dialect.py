@@ -87,6 +87,10 @@ class Dialect(Protocol):
         """Makes what the store needs beside its tables; called after every upgrade, also one that found nothing."""
         ...
 
+    def standing_sql(self, tables: Tables) -> Sequence[str]:
+        """What `after_upgrade` makes, as statements for an administrator."""
+        ...
+
     def analyse(self, connection: sa.Connection, table: str, columns: Sequence[str] = ()) -> None:
         """Statistics of a freshly filled table, or of some of its columns, for a planner that needs them."""
         ...

@@ -23,7 +23,7 @@ from hub.store.history_tables import HELD_FROM, moment
 from hub.store.oracle_ddl import compare
 from hub.store.oracle_faults import UNIQUE, named
 from hub.store.oracle_session import character_set, oracle_engine, refuse_unknown
-from hub.store.oracle_stage import REJECT, drop_stages, make_standing, stage_name
+from hub.store.oracle_stage import REJECT, drop_stages, make_standing, stage_name, standing_statements
 from hub.store.stage import rows_table
 from hub.store.tables import Tables, plain_columns
 
@@ -57,6 +57,9 @@ class Oracle:
 
     def serialise(self, connection: sa.Connection) -> None:
         """No lock survives DDL here; a second migration at the same time fails on the first one's version row."""
+
+    def standing_sql(self, tables: Tables) -> Sequence[str]:
+        return standing_statements(tables)
 
     def before_upgrade(self, connection: sa.Connection, tables: Tables) -> None:
         drop_stages(connection, tables)

@@ -55,6 +55,12 @@ def stage_ddl(table: sa.Table, dialect: sa.Dialect) -> str:
     return made.replace("CREATE TEMPORARY TABLE", "CREATE GLOBAL TEMPORARY TABLE") + " ON COMMIT DELETE ROWS"
 
 
+def standing_statements(tables: Tables) -> list[str]:
+    """What an administrator runs where the hub may not make tables."""
+    made = oracle.dialect()  # type: ignore[no-untyped-call]
+    return [*(stage_ddl(t, made) for t in standing(tables)), str(CreateTable(REJECT).compile(dialect=made)).strip()]
+
+
 def make_standing(connection: sa.Connection, tables: Tables) -> None:
     """Makes what is missing."""
     have = {str(n).lower() for n in connection.exec_driver_sql("SELECT table_name FROM user_tables").scalars()}

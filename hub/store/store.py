@@ -6,6 +6,7 @@ the callers. Built over `Dialect`, so a further database is one more implementat
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,6 +17,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -244,6 +246,29 @@ class Store:
                 command.upgrade(_alembic(connection), "head")
                 align_shadows(connection, self.tables)
                 self._dialect.after_upgrade(connection, self.tables)
+
+    def upgrade_sql(self, since: str | None) -> str:
+        """The statements that `upgrade` would send to a database at revision `since` (None: an empty one).
+
+        Written for an administrator who runs them himself, in one transaction where the database has such.
+        Raises `UsageError` E3119 for a revision that is none.
+        """
+        script = ScriptDirectory(str(_MIGRATIONS))
+        known = [revision.revision for revision in script.walk_revisions()]
+        if since is not None and since not in known:
+            raise UsageError(
+                "E3119", "没有这个结构版本", where="--from", step=f"从中选一个：base、{'、'.join(known[::-1])}"
+            )
+        out = io.StringIO()
+        options: dict[str, Any] = {"as_sql": True, "starting_rev": since, "destination_rev": "head"}
+
+        def steps(revision: Any, _context: Any) -> Any:
+            return script._upgrade_revs("head", revision)
+
+        with EnvironmentContext(Config(), script, fn=steps, **options) as environment:
+            environment.configure(dialect_name=self._engine.dialect.name, output_buffer=out, transactional_ddl=True)
+            environment.run_migrations()
+        return out.getvalue() + "".join(f"{s};\n\n" for s in self._dialect.standing_sql(self.tables))
 
     def make_parts(self, node: str) -> None:
         """A node's part of every golden table, where there are parts; called when a province joins.

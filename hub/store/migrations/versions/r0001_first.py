@@ -144,7 +144,7 @@ def upgrade() -> None:
         made = [_column(text) for text in columns.split("; ")]
         keys = [c.name for c in made if c.info["key"]]
         op.create_table(name, *made, sa.PrimaryKeyConstraint(*keys, name=f"pk_{name}"))
-    state = sa.table("node_state", sa.column("name"), sa.column("value"))
+    state = sa.table("node_state", sa.column("name", sa.String(80)), sa.column("value", sa.Text()))
     op.bulk_insert(state, [{"name": "audit.head", "value": f"0 {FIRST_DIGEST}"}])
 
 

@@ -30,8 +30,10 @@ test-protocol: $(STAMP) ## the acceptance table of the exchange, row by row: att
 	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql
 	@HUB_EVERY_ROW=1 $(PY) -m pytest -n 2 --dist loadfile tests/acceptance
 
-fuzz: $(STAMP) ## spoiled bytes into every reader for ten minutes; findings are kept in .fuzz
+fuzz: $(STAMP) ## spoiled bytes into every reader, the state machine, random kills: ten minutes each; findings in .fuzz
 	@$(PY) -m tests.fuzz $(FUZZ)
+	@$(PY) -m tests.acceptance.long_machine $(FUZZ)
+	@$(PY) -m tests.acceptance.random_kills --seconds 600 $(FUZZ)
 
 check: $(STAMP) ## lint, format, types, import contracts, documents in step
 	@$(VENV)/bin/ruff check .

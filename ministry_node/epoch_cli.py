@@ -49,15 +49,7 @@ def propose(ctx: typer.Context, party: Party, reason: Reason, out: Out, base: Ba
     shell = shell_of(ctx)
     with desk_of(shell) as desk:
         made = propose_epoch(desk, party, base=base, reason=reason)
-    write_file(out / made.name, made.body)
-    document = {"file": made.name, "grant": words_of(made.grant)}
-
-    def render(console: Console) -> None:
-        console.print(f"待签文件：{out / made.name}")
-        tell_words(console, made.grant)
-        console.print("下一步：两位密钥持有人先后运行 hub epoch sign，再运行 hub epoch publish。")
-
-    emit(shell, document, render)
+    lay_out(shell, out / made.name, made.body, {"grant": made.grant}, "hub epoch")
 
 
 @app.command("sign")
@@ -118,6 +110,19 @@ def desk_of(shell: Shell) -> Iterator[Desk]:
     node = ministry_of(shell)
     with open_bench(node, at=shell.now(), rng=os.urandom, progress=lambda _a, _b: None, clock=time.monotonic) as bench:
         yield bench.desk
+
+
+def lay_out(shell: Shell, path: Path, body: bytes, said: dict[str, EpochGrant | DrStatement], command: str) -> None:
+    """Writes a proposal and tells what it says and who signs it. `said`: the statement under its document's name."""
+    write_file(path, body)
+    ((name, statement),) = said.items()
+
+    def render(console: Console) -> None:
+        console.print(f"待签文件：{path}")
+        tell_words(console, statement)
+        console.print(f"下一步：两位密钥持有人先后运行 {command} sign，再运行 {command} publish。")
+
+    emit(shell, {"file": path.name, name: words_of(statement)}, render)
 
 
 def sign_file(shell: Shell, file: Path, key: Path, cert: Path, following: str) -> None:

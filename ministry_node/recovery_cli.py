@@ -6,7 +6,6 @@ Decides nothing: reads the clock and files, calls the steps, and tells what they
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 
 from hub.cli.output import emit
 from hub.cli.shell import shell_of
@@ -17,11 +16,10 @@ from ministry_node.epoch_cli import (
     Out,
     Reason,
     desk_of,
+    lay_out,
     read_file,
     sign_file,
-    tell_words,
     words_of,
-    write_file,
 )
 from ministry_node.head import issue_heads
 from ministry_node.recovery import propose_restart, publish_restart
@@ -35,14 +33,7 @@ def propose(ctx: typer.Context, reason: Reason, out: Out) -> None:
     shell = shell_of(ctx)
     with desk_of(shell) as desk:
         made = propose_restart(desk, reason=reason)
-    write_file(out / made.name, made.body)
-
-    def render(console: Console) -> None:
-        console.print(f"待签文件：{out / made.name}")
-        tell_words(console, made.statement)
-        console.print("下一步：两位密钥持有人先后运行 hub recovery sign，再运行 hub recovery publish。")
-
-    emit(shell, {"file": made.name, "statement": words_of(made.statement)}, render)
+    lay_out(shell, out / made.name, made.body, {"statement": made.statement}, "hub recovery")
 
 
 @app.command("sign")

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NotRequired, TypedDict, Unpack
 
 from hub.batch.layout import StreamId, parse_batch_id
 from hub.batch.receipt import ReceiptCounts
@@ -49,56 +49,44 @@ def _silent(_step: str, _what: str) -> None:
     """Nobody is watching."""
 
 
-def release(
-    node: Node,
-    batch_id: str,
-    *,
-    by: str,
-    second: str,
-    reason: str,
-    at: datetime,
-    rng: Random = os.urandom,
-    progress: Progress = _silent,
-    clock: Callable[[], float] = time.monotonic,
-) -> Decision:
-    """Applies a batch that a guard held. `by`, `second`: two persons; `reason`: up to 500 characters, audited.
+class Persons(TypedDict):
+    """Who decides and when. `by`, `second`: two persons; `reason`: up to 500 characters, audited."""
+
+    by: str
+    second: str
+    reason: str
+    at: datetime
+    rng: NotRequired[Random]
+    progress: NotRequired[Progress]
+    clock: NotRequired[Callable[[], float]]
+
+
+def release(node: Node, batch_id: str, **persons: Unpack[Persons]) -> Decision:
+    """Applies a batch that a guard held.
 
     The decision is APPLIED unless the batch has a fault the guard hid. Raises `UsageError` E1006 (not held, or not
     the batch its stream waits for), E1008 (not two persons, no reason), and what `run_intake` raises; nothing moved.
     """
-    order = _order(batch_id, by, second, reason)
 
-    def judged(bench: Bench, case: Case, parts: Parts) -> Concluded:
+    def judged(bench: Bench, order: _Order, case: Case, parts: Parts) -> Concluded:
         done = conclude(bench, case, parts, release=order.release)
         if done is None:
             raise RuntimeError("a batch read from the evidence waits for no file")
         return done
 
-    return _decided(node, order, judged, at=at, rng=rng, progress=progress, clock=clock)
+    return _decided(node, batch_id, judged, persons)
 
 
-def void(
-    node: Node,
-    batch_id: str,
-    *,
-    by: str,
-    second: str,
-    reason: str,
-    at: datetime,
-    rng: Random = os.urandom,
-    progress: Progress = _silent,
-    clock: Callable[[], float] = time.monotonic,
-) -> Decision:
+def void(node: Node, batch_id: str, **persons: Unpack[Persons]) -> Decision:
     """Declares a held batch void: its number is used up, no row is applied, what was received after it goes with it
     in the next intake run, and the province rebuilds. Arguments and errors as for `release`."""
-    order = _order(batch_id, by, second, reason)
 
-    def judged(bench: Bench, case: Case, _parts: Parts) -> Concluded:
+    def judged(bench: Bench, order: _Order, case: Case, _parts: Parts) -> Concluded:
         fault = refused("E_GUARD", "经两人核对，不予放行", where=batch_id)
         ruling = Ruling(Verdict.VOID, fault, release=order.release)
         return Concluded(ruling, settle(bench.desk, case, ruling))
 
-    return _decided(node, order, judged, at=at, rng=rng, progress=progress, clock=clock)
+    return _decided(node, batch_id, judged, persons)
 
 
 def _order(batch_id: str, by: str, second: str, reason: str) -> _Order:
@@ -116,20 +104,16 @@ def _order(batch_id: str, by: str, second: str, reason: str) -> _Order:
 
 
 def _decided(
-    node: Node,
-    order: _Order,
-    judged: Callable[[Bench, Case, Parts], Concluded],
-    *,
-    at: datetime,
-    rng: Random,
-    progress: Progress,
-    clock: Callable[[], float],
+    node: Node, batch_id: str, judged: Callable[[Bench, _Order, Case, Parts], Concluded], persons: Persons
 ) -> Decision:
+    order = _order(batch_id, persons["by"], persons["second"], persons["reason"])
+    clock = persons.get("clock", time.monotonic)
+    rng, progress = persons.get("rng", os.urandom), persons.get("progress", _silent)
     started = clock()
-    with open_bench(node, at=at, rng=rng, progress=progress, clock=clock) as bench:
+    with open_bench(node, at=persons["at"], rng=rng, progress=progress, clock=clock) as bench:
         case, parts = reopen(bench.desk, order.stream_id, _held(bench, order))
         try:
-            done = judged(bench, case, parts)
+            done = judged(bench, order, case, parts)
         except Overtaken:
             raise _not_held("该批次刚被另一任务处理", order.batch_id) from None
         if done.rejected is not None:

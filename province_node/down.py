@@ -12,7 +12,6 @@ ministry by `flow.acks` in the next up manifest (protocol 3.3). A stream without
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,7 +35,7 @@ from hub.errors import HubError, RefusedError
 from hub.keyring import Keyring, open_keyring
 from hub.settings import Node
 from hub.store import Store, Transaction, open_store
-from hub.store.ledger import AUDIT_EVENT, INBOX
+from hub.store.ledger import INBOX
 from hub.transport import ClientTransport
 from hub.transport.base import NotThereError
 from hub.transport.durable import write_durably
@@ -45,6 +44,7 @@ from province_node.deliver import open_transport
 from province_node.desk import ACTOR
 from province_node.down_parts import Received, open_received
 from province_node.exclusive import exchange_step
+from province_node.heard import fetch, note_disbelief
 from province_node.ledger import moment
 
 _CAP: Final = PayloadType.BATCH_MANIFEST.cap
@@ -244,28 +244,14 @@ def _take_grants(ear: _Ear, names: Sequence[tuple[str, ParsedName]]) -> None:
 def _fetch_manifest(ear: _Ear, name: str) -> bytes:
     parsed = parse_name(name)
     public = parsed.stream_id is not None and parsed.stream_id.party == EVERYONE
-    path = ear.work / name
-    try:
-        (ear.transport.get_pub if public else ear.transport.get)(name, path, _CAP)
-        return path.read_bytes()
-    except HubError as error:
-        if error.retryable:
-            raise
-        raise refused("E_ENV_SIZE", error.what, where=name) from None
-    finally:
-        path.unlink(missing_ok=True)
+    return fetch(ear.work, ear.transport.get_pub if public else ear.transport.get, name, _CAP)
 
 
 def _ignore(ear: _Ear, name: str, body: bytes, error: HubError) -> None:
     """Alarm, and one audit record per content and reason."""
     ear.alarms.append(_alarm(name, error))
-    digest = "sha256:" + hashlib.sha256(body).hexdigest()
-    c = AUDIT_EVENT.c
     with ear.store.begin() as tx:
-        query = sa.select(c.detail).where(c.object == name, c.action == Event.DOWN_REFUSED.value)
-        noted = tx.connection.execute(query).scalars().all()
-        if not any(digest in (d or "") and error.code in (d or "") for d in noted):
-            _audit(tx, ear, Event.DOWN_REFUSED, name, {"code": error.code, "envelope": digest}, Result.REFUSED)
+        note_disbelief(tx, Event.DOWN_REFUSED, name, body, error, node=ear.node.party, at=ear.at)
 
 
 def _alarm(name: str, error: HubError, *, waits: bool = False) -> DownAlarm:

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from hub.audit import Event, Result, append
-from hub.batch import wire
+from hub.audit import Event, append
 from hub.batch.envelope import PayloadType
 from hub.batch.grant import Position
 from hub.batch.layout import NameKind, StreamId, parse_batch_id, parse_name
@@ -26,8 +24,8 @@ from hub.catalog import load_catalog
 from hub.errors import HubError, RefusedError
 from hub.keyring import Keyring, open_keyring
 from hub.settings import Node
-from hub.store import Reader, Store, Transaction, open_store
-from hub.store.ledger import AUDIT_EVENT, OUTBOX, RECEIPT
+from hub.store import Store, Transaction, open_store
+from hub.store.ledger import OUTBOX, RECEIPT
 from hub.transport import ClientTransport
 from hub.verdict import Verdict, refused
 from province_node.deliver import open_transport
@@ -35,6 +33,7 @@ from province_node.desk import ACTOR
 from province_node.down import DownReceived, receive_down
 from province_node.down_handlers import HANDLERS
 from province_node.exclusive import exchange_step
+from province_node.heard import fetch, note_disbelief
 from province_node.ledger import moment
 from province_node.news import hear_news
 from province_node.registry import apply_registry
@@ -134,7 +133,7 @@ def _fetch_new(ear: _Ear, transport: ClientTransport) -> list[_Fetched]:
         if entry.name in stored or not _ours(entry.name, ear.node.party):
             continue
         try:
-            envelope = _fetch(ear.node.work, transport, entry.name)
+            envelope = fetch(ear.node.work, transport.get, entry.name, _CAP)
         except RefusedError as error:
             _ignore(ear, entry.name, b"", error)
             continue
@@ -156,20 +155,6 @@ def _ours(name: str, party: str) -> bool:
     if parsed.kind is not NameKind.RECEIPT or parsed.stream_id is None:
         return False
     return (parsed.stream_id.party, parsed.stream_id.direction, parsed.stream_id.stream) == (party, DIRECTION, STREAM)
-
-
-def _fetch(work: Path, transport: ClientTransport, name: str) -> bytes:
-    path = work / f".{name}"
-    try:
-        try:
-            transport.get(name, path, _CAP)
-        except HubError as error:
-            if error.retryable:
-                raise
-            raise refused("E_ENV_SIZE", error.what, where=name) from None
-        return path.read_bytes()
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _judge(ear: _Ear, found: list[_Fetched]) -> list[Accepted]:
@@ -266,24 +251,22 @@ def _write(
     detail: dict[str, str | int] = {"verdict": str(receipt.verdict), "digest": receipt.digest, **_counts(receipt)}
     if receipt.reasons:
         detail["codes"] = ",".join(reason.code for reason in receipt.reasons)
-    _audit(transaction, ear, Event.RECEIPT_ACCEPTED, receipt.name, Result.DONE, detail)
+    append(
+        transaction.connection,
+        Event.RECEIPT_ACCEPTED,
+        ts=ear.at,
+        node=ear.node.party,
+        actor=ACTOR,
+        object=receipt.name,
+        detail=detail,
+    )
 
 
 def _ignore(ear: _Ear, name: str, envelope: bytes, error: RefusedError) -> None:
     """Alarm, and one audit record per content of the file."""
     ear.ignored.append(Ignored(name, error.code, error.sentence()))
-    digest = wire.digest_of(envelope)
     with ear.store.begin() as transaction:
-        if not _noted(transaction, name, digest):
-            detail: dict[str, str | int] = {"code": error.code, "envelope": digest}
-            _audit(transaction, ear, Event.RECEIPT_IGNORED, name, Result.REFUSED, detail)
-
-
-def _noted(reader: Reader, name: str, digest: str) -> bool:
-    query = sa.select(AUDIT_EVENT.c.detail).where(
-        AUDIT_EVENT.c.object == name, AUDIT_EVENT.c.action == Event.RECEIPT_IGNORED.value
-    )
-    return any(digest in (detail or "") for detail in reader.connection.execute(query).scalars())
+        note_disbelief(transaction, Event.RECEIPT_IGNORED, name, envelope, error, node=ear.node.party, at=ear.at)
 
 
 def _counts(receipt: Receipt) -> dict[str, int]:
@@ -295,23 +278,3 @@ def _counts(receipt: Receipt) -> dict[str, int]:
         "noop": counts.noop_old_version,
         "quarantined": counts.quarantined,
     }
-
-
-def _audit(
-    transaction: Transaction,
-    ear: _Ear,
-    event: Event,
-    subject: str,
-    result: Result,
-    detail: dict[str, str | int],
-) -> None:
-    append(
-        transaction.connection,
-        event,
-        ts=ear.at,
-        node=ear.node.party,
-        actor=ACTOR,
-        object=subject,
-        result=result,
-        detail=detail,
-    )

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
-from hub.audit import Event, Result, append
+from hub.audit import Event
 from hub.batch.control import open_control
 from hub.batch.envelope import PayloadType
 from hub.batch.grant import open_grant
@@ -25,22 +24,20 @@ from hub.settings import Node
 from hub.store import Store, open_store
 from hub.transport import ClientTransport
 from hub.transport.durable import write_durably
-from hub.verdict import refused
 from province_node import controls, recovery
 from province_node import head as heads
 from province_node.deliver import open_transport
-from province_node.desk import ACTOR
+from province_node.heard import fetch, note_disbelief
 from province_node.stream import DIRECTION, STREAM
 
 
 @dataclass(frozen=True)
 class News:
-    """What was new. `refused`: names that were not believed, with their sentences; `alarms`: what a person must look
-    at now; `reached`: the exchange place answered."""
+    """What was new. `alarms`: what a person must look at now, what was not believed among it; `reached`: the exchange
+    place answered."""
 
     reached: bool
     grants: tuple[str, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
     alarms: tuple[HubError, ...] = ()
 
 
@@ -52,7 +49,7 @@ class _Ear:
     transport: ClientTransport
     at: datetime
     grants: list[str] = field(default_factory=list)
-    refused: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[HubError] = field(default_factory=list)
 
 
 def hear_news(node: Node, *, at: datetime) -> News:
@@ -60,7 +57,7 @@ def hear_news(node: Node, *, at: datetime) -> News:
     keyring = open_keyring(node, at=at)
     store = open_store(node.database_url, load_catalog())
     try:
-        reached, grants, doubted = True, tuple[str, ...](), tuple[tuple[str, str], ...]()
+        reached, grants, doubted = True, tuple[str, ...](), tuple[HubError, ...]()
         try:
             with open_transport(node, keyring) as transport:
                 ear = _Ear(node, store, keyring, transport, at)
@@ -72,7 +69,7 @@ def hear_news(node: Node, *, at: datetime) -> News:
             reached = False
         with store.reading() as reader:
             alarms = heads.alarms(heads.seen(reader), at)
-        return News(reached, grants, doubted, alarms)
+        return News(reached, grants, (*doubted, *alarms))
     finally:
         store.close()
 
@@ -95,15 +92,16 @@ def _listen(ear: _Ear) -> None:
 
 
 def _believe(ear: _Ear, name: str, cap: int, take: Callable[[_Ear, str, bytes], None]) -> None:
-    """`take` what a file says, or note once that it was not believed; nothing moves then."""
+    """`take` what a file says; what is not believed is an alarm, one audit record per content, and moves nothing."""
+    envelope = b""
     try:
-        take(ear, name, _fetch(ear.node.work, ear.transport, name, cap))
+        envelope = fetch(ear.node.work, ear.transport.get, name, cap)
+        take(ear, name, envelope)
     except RefusedError as error:
-        ear.refused.append((name, error.sentence()))
+        ear.refused.append(error)
+        event = Event.HEAD_ALARM if name == HEAD_NAME else Event.GRANT_REFUSED
         with ear.store.begin() as transaction:
-            append(transaction.connection, Event.HEAD_ALARM if name == HEAD_NAME else Event.GRANT_REFUSED,
-                   ts=ear.at, node=ear.node.party, actor=ACTOR, object=name, result=Result.REFUSED,
-                   detail={"code": error.code})  # fmt: skip
+            note_disbelief(transaction, event, name, envelope, error, node=ear.node.party, at=ear.at)
 
 
 def _take_head(ear: _Ear, _name: str, envelope: bytes) -> None:
@@ -143,17 +141,3 @@ def _parsed(name: str) -> ParsedName | None:
         return parse_name(name)
     except RefusedError:
         return None
-
-
-def _fetch(work: Path, transport: ClientTransport, name: str, cap: int) -> bytes:
-    path = work / f".{name}"
-    try:
-        try:
-            transport.get(name, path, cap)
-        except HubError as error:
-            if error.retryable:
-                raise
-            raise refused("E_ENV_SIZE", error.what, where=name) from None
-        return path.read_bytes()
-    finally:
-        path.unlink(missing_ok=True)

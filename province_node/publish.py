@@ -52,7 +52,7 @@ from province_node.sealing import (
     summary,
     sweep,
 )
-from province_node.snapshot import seal_snapshot
+from province_node.snapshot import broken, seal_snapshot
 from province_node.stream import Standing, main_stream, move, standing
 from province_node.supersede import awaits, supersede_void
 from province_node.window import full, last_stored, unsealed, window
@@ -99,6 +99,8 @@ def up_to_date(node: Node, at: datetime, rng: Random, progress: Progress) -> Ite
             first = due(reader)
         if first == SNAPSHOT:
             seal_snapshot(desk)
+        elif first is None and (void := broken(desk)) is not None:
+            seal_snapshot(desk, supersedes=void)
         elif first == CENSUS:
             seal_census(desk)
         if not awaits(desk):

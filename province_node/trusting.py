@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 
 from hub.batch.envelope import PayloadType
 from hub.batch.layout import NameKind, parse_name
@@ -19,8 +18,8 @@ from hub.transport import ClientTransport
 from hub.trust.trust_list import TrustList
 from hub.trust_events import note_accepted, note_refused, running_out, unnoted
 from hub.trust_folder import CRL_NAME, MAX_CRL, list_at, open_trust, take_crl, take_list
-from hub.verdict import refused
 from province_node.desk import ACTOR
+from province_node.heard import fetch
 
 
 def take_trust(node: Node, store: Store, transport: ClientTransport, *, at: datetime) -> tuple[HubError, ...]:
@@ -35,7 +34,7 @@ def take_trust(node: Node, store: Store, transport: ClientTransport, *, at: date
     def offer(name: str, limit: int, take: Callable[[bytes], object]) -> bool:
         content = b""
         try:
-            content = _fetch(node.work, transport, name, limit)
+            content = fetch(node.work, transport.get_pub, name, limit)
             take(content)
         except RefusedError as error:
             alarms.append(error)
@@ -81,16 +80,3 @@ def _newer_crls(names: list[str], trust: TrustList) -> Iterator[str]:
         match = CRL_NAME.fullmatch(name)
         if match is not None and int(match[2]) > known.get(match[1], -1):
             yield name
-
-
-def _fetch(work: Path, transport: ClientTransport, name: str, limit: int) -> bytes:
-    path = work / f".{name}"
-    try:
-        transport.get_pub(name, path, limit)
-        return path.read_bytes()
-    except HubError as error:
-        if error.retryable:
-            raise
-        raise refused("E_ENV_SIZE", error.what, where=name) from None
-    finally:
-        path.unlink(missing_ok=True)

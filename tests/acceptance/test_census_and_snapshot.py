@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from hub.batch.envelope import PayloadType, parse
+from hub.batch.manifest import read_manifest
 from hub.census import Tally, tally
 from hub.settings import Node
 from ministry_node.fsck import fsck as ministry_fsck
@@ -201,6 +203,21 @@ def test_row_60_a_last_part_that_counts_other_rows_is_void(exchanged: Land, monk
     assert _ship(land, range(5, 6)) == ["VOID"]
     assert golden(land.ministry) == before
     assert json.loads(rows(land.ministry, "inbox", "epoch, seq")[-1]["codes"]) == ["E_COUNTS"]
+    # No new grant: the province seals the whole snapshot anew under the next free numbers (protocol 7.2).
+    land.listen()
+    land.publish()
+    sealed = [r for r in rows(land.province, "outbox", "epoch, seq") if r["epoch"] == 2 and r["seq"] > 5]
+    body = parse(bytes(sealed[0]["manifest"]), PayloadType.BATCH_MANIFEST).payload
+    assert (len(sealed), read_manifest(body).supersedes) == (5, "13-up-main-e0002-s0000000005")
+    assert land.exchange() == ["APPLIED"] * 4 + ["HELD"]
+    assert golden(land.ministry) == before
+    release(land.ministry, sealed[-1]["batch_id"], by="甲", second="乙", reason="差异已核对", at=AT)
+    assert golden(land.ministry) == golden(land.province)
+    land.listen()
+    assert land.publish() == ()
+    assert rows(land.province, "outbox", "epoch, seq")[-1]["batch_id"] == sealed[-1]["batch_id"], (
+        "it is not sealed again"
+    )
 
 
 def test_a_delta_before_its_epochs_snapshot_is_void(exchanged: Land) -> None:

@@ -89,8 +89,10 @@ def _with_payload(body: bytes, other: bytes) -> bytes:
 def _province_ignores(land: Land, name: str, body: bytes) -> bool:
     (land.out / name).write_bytes(body)
     before = position(land.province)
-    land.listen()
+    told = [[alarm.where for alarm in land.listen().alarms] for _ in range(2)]
     land.publish()
+    noted = [row for row in rows(land.province, "audit_event") if row["object"] == name]
+    assert (len(noted), told) == (1, [[name]] * 2), "an alarm every time, one audit record per content"
     return position(land.province) == before and not (land.province.trust / name).exists()
 
 

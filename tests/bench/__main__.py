@@ -1,13 +1,14 @@
 """`make bench`: a province over PostgreSQL and SFTP, hop by hop, beside the raw limit, pandas and dlt.
 
 make bench                              1,000,000 students
-make bench BENCH="--students 100000"    any size; add --no-dlt, --no-pandas to leave baselines out
+make bench BENCH="--students 100000"    any size; add --no-dlt, --no-pandas, --no-store to leave parts out
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".bench/run"))
     parser.add_argument("--no-pandas", action="store_true")
     parser.add_argument("--no-dlt", action="store_true")
+    parser.add_argument("--no-store", action="store_true")
     options = parser.parse_args()
     say = Console(stderr=True).print
     say(f"准备：{options.students:,} 名学生，PostgreSQL 两级，SFTP……")
@@ -37,6 +39,9 @@ def main() -> None:
         place.close()
     (options.folder / "figures.json").write_text(json.dumps(figures, ensure_ascii=False, indent=1), encoding="utf-8")
     show(figures)
+    if not options.no_store:
+        say("正式库装载与合并（SQLite、PostgreSQL；有 ORACLE_URL 时也含 Oracle）……")
+        subprocess.run([sys.executable, "-m", "tests.bench.store", "--students", str(options.students)], check=True)
 
 
 def measure(place: Place, *, pandas: bool, dlt: bool, say: object) -> dict[str, object]:

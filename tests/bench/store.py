@@ -1,12 +1,12 @@
 """`python -m tests.bench.store`: a store of a million students, loaded and merged, beside the database's own bulk load.
 
-python -m tests.bench.store --students 1000000 [--only sqlite|postgresql]
+python -m tests.bench.store --students 1000000 [--only sqlite|postgresql|oracle]
 
 Seconds, the best of three rounds, to COMMIT: the store's initial load and its merge of a 1 % delta, from the Parquet
-files of a change set; the same rows by nothing but COPY (PostgreSQL) or `executemany` (SQLite) from memory, into an
-empty table of the same columns and key; and the delta written over the loaded rows by the shortest upsert one can write
-by hand. The store checks every row, counts what took effect, keeps the versions that end and takes statistics; the
-baselines do none of that.
+files of a change set; the same rows by nothing but COPY (PostgreSQL) or `executemany` (SQLite, Oracle) from memory,
+into an empty table of the same columns and key; and the delta written over the loaded rows by the shortest upsert one
+can write by hand. Oracle where `ORACLE_URL` is set, see `tests.bench.store_oracle`. The store checks every row, counts
+what took effect, keeps the versions that end and takes statistics; the baselines do none of that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from hub.store import Store, open_store
 from hub.store.lane import texts, to_csv
 from hub.store.tables import build_tables
 from tests.bench.place import conninfo
+from tests.bench.store_oracle import on_oracle
 from tests.servers import start_postgres
+from tests.store.oracle import URL, stand_in
 
 NODE = "13"
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -45,19 +47,23 @@ def main() -> None:
     """Runs both databases and prints one JSON line each."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.store")
     parser.add_argument("--students", type=int, default=1_000_000)
-    parser.add_argument("--only", choices=("sqlite", "postgresql"))
+    parser.add_argument("--only", choices=("sqlite", "postgresql", "oracle"))
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         entity = load_catalog().entities["xs"]
         files = written(Path(folder), entity, options.students)
-        if options.only != "postgresql":
+        if options.only in (None, "sqlite"):
             tell("sqlite", on_sqlite(Path(folder), entity, files), options.students)
-        if options.only != "sqlite":
+        if options.only in (None, "postgresql"):
             server = start_postgres()
             try:
                 tell("postgresql", on_postgresql(server.create_database, entity, files), options.students)
             finally:
                 server.stop()
+        if URL and options.only in (None, "oracle"):
+            few = options.students // 10 if stand_in() else options.students  # it takes some thousand rows a second
+            figures = on_oracle(entity, written(Path(folder), entity, few), AT)
+            tell("stand-in" if stand_in() else "oracle", figures, few)
 
 
 def tell(name: str, figures: dict[str, float], students: int) -> None:

@@ -193,7 +193,11 @@ def test_a_case_closed_by_two_persons_stays_closed_until_the_registration_leaves
         number("K00000004"), "待处理", "部级核查重开", 2,
     )  # fmt: skip
     found = rows(told.province(HEBEI), "decision_event", "event_no")
-    assert [r["action"] for r in found if r["decision_no"] == number("K00000004")] == ["部级下发", "部级关闭", "部级下发"]
+    assert [r["action"] for r in found if r["decision_no"] == number("K00000004")] == [
+        "部级下发",
+        "部级关闭",
+        "部级下发",
+    ]
 
 
 def test_four_eyes_hold_for_a_case_and_it_takes_no_value(told: Two) -> None:

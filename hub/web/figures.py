@@ -5,6 +5,7 @@ SQL to frozen dataclasses; no value of a record. Decides what counts as an alarm
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -69,7 +70,12 @@ class Figures:
 def figures(reader: Reader) -> Figures:
     """Reads them all; a handful of grouped counts."""
     ask = reader.connection.execute
-    by_system = sa.select(EXTRACT.c.system, sa.func.max(EXTRACT.c.ended)).group_by(EXTRACT.c.system)
+    by_system = (
+        sa.select(EXTRACT.c.system, sa.func.max(RUN.c.ended))
+        .join_from(EXTRACT, RUN, RUN.c.run_no == EXTRACT.c.run_no)
+        .where(EXTRACT.c.state == "done", RUN.c.state == "done")
+        .group_by(EXTRACT.c.system)
+    )
     conflicts = sa.select(DECISION.c.state, sa.func.count()).group_by(DECISION.c.state)
     failures = sa.select(sa.func.count()).where(AUDIT_EVENT.c.action.in_([e.value for e in VERIFY_FAILURES]))
     open_run = sa.select(sa.func.min(DECISION.c.opened_run)).where(DECISION.c.state != "已生效").scalar_subquery()
@@ -77,7 +83,7 @@ def figures(reader: Reader) -> Figures:
         sources={s: e for s, e in ask(by_system) if s and e},
         last_run=ask(sa.select(sa.func.max(RUN.c.ended))).scalar_one(),
         conflicts={s or "": n for s, n in ask(conflicts)},
-        oldest_open=ask(sa.select(RUN.c.started).where(RUN.c.run_no == open_run)).scalar_one_or_none(),
+        oldest_open=ask(sa.select(RUN.c.ended).where(RUN.c.run_no == open_run)).scalar_one_or_none(),
         quarantined=ask(sa.select(sa.func.count()).select_from(QUARANTINE).where(_open())).scalar_one(),
         outbox={s or "": n for s, n in ask(sa.select(OUTBOX.c.state, sa.func.count()).group_by(OUTBOX.c.state))},
         last_sent=ask(sa.select(sa.func.max(OUTBOX.c.sealed_at))).scalar_one(),
@@ -99,15 +105,25 @@ class Run:
     mode: str
     today: str
     state: str
-    started: str
     ended: str
+    counts: Mapping[str, int]
+
+
+_TOLD: Final = ("inserted", "updated", "unchanged", "deleted", "quarantined", "held")
+
+
+def _summed(counts: str | None) -> dict[str, int]:
+    """Totals over all entities of a round's balance."""
+    balance = json.loads(counts or "{}").get("balance", {}).values()
+    return {name: sum((one.get(name) or one.get("outcomes", {}).get(name) or 0) for one in balance) for name in _TOLD}
 
 
 def last_runs(reader: Reader, most: int = 20) -> tuple[Run, ...]:
     """The newest rounds first."""
     c = RUN.c
-    query = sa.select(c.run_no, c.run_mode, c.today, c.state, c.started, c.ended).order_by(c.run_no.desc()).limit(most)
-    return tuple(Run(r[0], *(v or "" for v in r[1:])) for r in reader.connection.execute(query))
+    query = sa.select(c.run_no, c.run_mode, c.today, c.state, c.ended, c.counts).order_by(c.run_no.desc()).limit(most)
+    rows = reader.connection.execute(query)
+    return tuple(Run(r[0], r[1] or "", r[2] or "", r[3] or "", r[4] or "", _summed(r[5])) for r in rows)
 
 
 def last_batches(reader: Reader, most: int = 8) -> tuple[Batch, ...]:

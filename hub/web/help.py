@@ -18,6 +18,10 @@ from hub.web.refusals import not_here
 from hub.web.section import SIGNED_IN, Section
 
 section: Final = Section("help", "hub.web")
+# What manuals of pages are called that stand in no menu.
+TITLES: Final = {
+    "bulk": "批量预览与提交", "conflict": "冲突详情", "conflict-import": "冲突导入", "exports": "明文导出申请",
+}  # fmt: skip
 
 
 @section.get("/help", allow=SIGNED_IN, menu="帮助／健康")
@@ -27,7 +31,10 @@ def manual(ask: Ask) -> Response:
     known = set(ask.templates.list_templates(filter_func=lambda name: name.startswith("manual/")))
     first = {r.manual: r for r in sorted(pages, key=lambda r: bool(r.menu))}  # one manual may serve several pages
     found = [(r, f"manual/{r.manual}.html") for r in first.values() if f"manual/{r.manual}.html" in known]
-    return ask.page("help.html", pages=found, state=_state(ask) if ask.visitor.roles else (), catalog=ask.site.catalog)
+    order = {r.menu: at for at, r in enumerate(r for _group, entries in ask.site.menu() for r in entries)}
+    found.sort(key=lambda one: order.get(one[0].menu, len(order)))
+    state = _state(ask) if ask.visitor.roles else ()
+    return ask.page("help.html", pages=found, titles=TITLES, state=state, catalog=ask.site.catalog)
 
 
 @section.get("/help/fields/{entity}", allow=SIGNED_IN)
@@ -51,6 +58,7 @@ def _state(ask: Ask) -> tuple[tuple[str, str, str], ...]:
         rows.append(("密钥与信任清单", error.what, "bad"))
     with ask.site.store.reading() as reader:
         found = figures(reader)
-    rows += [(f"来源 {s}", f"最近一次完整读取 {moment(t)}", "good") for s, t in sorted(found.sources.items())]
+    names = {s: one.cn for s, one in ask.site.catalog.systems.items()}
+    rows += [(names.get(s, s), f"最近一次完整读取 {moment(t)}", "good") for s, t in sorted(found.sources.items())]
     rows.append(("验证失败", f"累计 {found.verify_failures} 次", "warn" if found.verify_failures else "good"))
     return tuple(rows)

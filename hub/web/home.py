@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from hub.web.accounts import stamp
 from hub.web.ask import Ask
-from hub.web.figures import alarms, last_batches
+from hub.web.figures import alarms, figures, last_batches, last_runs
 from hub.web.refusals import no_role
 from hub.web.section import SIGNED_IN, Section
 
@@ -30,4 +30,10 @@ def workbench(ask: Ask) -> Response:
     with ask.site.store.reading() as reader:
         batches = last_batches(reader) if sees else ()
         found = alarms(reader, stamp(ask.at - timedelta(days=ALARM_DAYS))) if sees else ()
-    return ask.page("home.html", queues=queues, batches=batches, alarms=found, days=ALARM_DAYS)
+        runs = last_runs(reader, 5) if sees else ()
+        read = sorted(figures(reader).sources.items()) if sees else []
+    systems = ask.site.catalog.systems
+    return ask.page(
+        "home.html", queues=queues, batches=batches, alarms=found, days=ALARM_DAYS, runs=runs,
+        read=[(systems[s].cn if s in systems else s, t) for s, t in read],
+    )  # fmt: skip

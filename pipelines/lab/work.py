@@ -148,9 +148,8 @@ class _Week:
             chosen = reader.connection.execute(query).all()
             orders = []
             for entity, field in chosen:
-                order = Order(
-                    Filter(entity=(entity,), field=(field,), state=("待处理",)), Bulk.BY_RULE, "R03", "按规则批量处理"
-                )
+                waiting = Filter(entity=(entity,), field=(field,), state=(State.WAITING.value,))
+                order = Order(waiting, Bulk.RETURN, "R06", "同号多行，请源头平台核实")
                 found = preview(reader, self._acting("clerk"), order)
                 orders += [(order, found.token)] if found.able else []
         for order, token in orders:

@@ -66,7 +66,7 @@ def show(
     acting, catalog = acting_of(ask), ask.site.catalog
     with ask.site.store.reading() as reader:
         row, _ = load(reader, number, acting)
-        covered = dossier(reader, catalog, ask.site.party, row)
+        covered = dossier(reader, catalog, ask.site.node, row)
         school = school_names(reader, ask.site.party, [row["school"]]).get(row["school"] or "", "")
         people = deciders(reader) if ask.visitor.may("assign") else []
         wanted = asked(ask)
@@ -75,7 +75,7 @@ def show(
         )
     if covered.private and reveal(ask, row["entity"], row["pk"] or str(number), [row["field"]]):
         with ask.site.store.reading() as reader:
-            covered = dossier(reader, catalog, ask.site.party, row, plain=True)
+            covered = dossier(reader, catalog, ask.site.node, row, plain=True)
     return ask.page(
         "conflicts/detail.html", status=status, d=covered, row=row, school=school, people=people, after=after,
         error=error, kept=kept or Kept(), query=ask.request.url.query, last=_last(ask, covered) if status == 409 else "",

@@ -13,7 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.catalog import Catalog, Entity, Field
+from hub.cli.trace import Tracer
 from hub.masking import is_masked, mask_key, mask_value, swept
+from hub.settings import Node
 from hub.store import Reader
 from hub.store.decision_tables import DECISION
 from hub.store.ledger import EXTRACT
@@ -22,12 +24,26 @@ from quality.decisions import Conflict
 from quality.decisions_store import as_value, history, sources_of
 from quality.reasons import reasons
 from quality.web.lines import proposal_words
-from quality.web.wording import code_label, entity_name, field_name, field_of, reason_name, source_name, value_shown
+from quality.web.wording import (
+    EMPTY,
+    code_label,
+    entity_name,
+    field_name,
+    field_of,
+    reason_name,
+    source_name,
+    value_shown,
+)
 
 LETTERS = {
     "S": "学籍系统", "T": "教师系统", "O": "机构代码系统", "L": "学校补录", "F": "推导", "P": "原有值保留", "D": "裁决值",
     "-": "无值",
 }  # fmt: skip
+
+# When its owner changed a row last, in the platforms' tables.
+UPDATED, UPDATED_NAME = "GXSJ", "更新时间"
+# Rows of a clash that are set side by side.
+MOST = 6
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,19 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class Clash:
+    """Rows that exclude each other, side by side: heads (source, record, place) and per field its name and values.
+
+    `lines`: only what differs, with what the rule is about; `same`: how many fields are alike; `more`: rows not shown.
+    """
+
+    heads: tuple[tuple[str, str, str], ...]
+    lines: tuple[tuple[str, tuple[str, ...], bool], ...]
+    same: int
+    more: int
+
+
+@dataclass(frozen=True)
 class Dossier:
     """The whole page. `same_mask`: values differ although they are masked alike."""
 
@@ -91,7 +120,7 @@ class Dossier:
     rule_message: str
     said: tuple[Said, ...]
     same_mask: bool
-    clash_rows: tuple[tuple[str, str, str], ...]
+    clash: Clash | None
     neighbours: tuple[Neighbour, ...]
     others: tuple[tuple[int, str, str], ...]
     passages: tuple[Passage, ...]
@@ -100,13 +129,16 @@ class Dossier:
     persons: tuple[tuple[tuple[str, str, str | None], ...], ...]
 
 
-def dossier(reader: Reader, catalog: Catalog, node: str, row: Mapping[str, Any], *, plain: bool = False) -> Dossier:
+def dossier(reader: Reader, catalog: Catalog, node: Node, row: Mapping[str, Any], *, plain: bool = False) -> Dossier:
     """Reads what the page shows of one conflict that was found within the visitor's scope."""
     number, entity, field = int(row["decision_no"]), catalog.entities[row["entity"]], field_of(catalog, row)
     standing = sources_of(reader, [number]).get(number, [])
     conflict = as_value(row, standing)
-    golden = reader.read_one(entity, node, row["pk"]) if row["pk"] and (conflict.case or not row["clash"]) else None
-    said = _said(reader, catalog, row, conflict, standing, golden, field, plain=plain)
+    golden = (
+        reader.read_one(entity, node.party, row["pk"]) if row["pk"] and (conflict.case or not row["clash"]) else None
+    )
+    tracer = Tracer(node, catalog, reader, plain)
+    said = _said(tracer, row, conflict, standing, golden, field)
     rule = catalog.rules.get(row["rule"] or "")
     notice = notice_of(reader, number) if conflict.case else None
     return Dossier(
@@ -120,7 +152,7 @@ def dossier(reader: Reader, catalog: Catalog, node: str, row: Mapping[str, Any],
         rule_message=rule.message if rule is not None else "",
         said=said if not conflict.clash else (),
         same_mask=len({s.value for s in conflict.sources}) > len({s.value for s in said}),
-        clash_rows=_clash_rows(reader, catalog, entity, standing) if conflict.clash and not conflict.case else (),
+        clash=_clash(tracer, entity, standing, row["field"]) if conflict.clash and not conflict.case else None,
         neighbours=_neighbours(catalog, entity, golden, row["field"]) if golden else (),
         others=_others(reader, catalog, row),
         passages=tuple(_passage(catalog, field, t, plain=plain) for t in reversed(history(reader, number))),
@@ -131,9 +163,10 @@ def dossier(reader: Reader, catalog: Catalog, node: str, row: Mapping[str, Any],
 
 
 def _said(
-    reader: Reader, catalog: Catalog, row: Mapping[str, Any], conflict: Conflict, standing: Sequence[Mapping[str, Any]],
-    golden: Mapping[str, Any] | None, field: Field | None, *, plain: bool,
+    tracer: Tracer, row: Mapping[str, Any], conflict: Conflict, standing: Sequence[Mapping[str, Any]],
+    golden: Mapping[str, Any] | None, field: Field | None,
 ) -> tuple[Said, ...]:  # fmt: skip
+    catalog, entity, plain = tracer.catalog, tracer.catalog.entities[row["entity"]], tracer.plain
     owner = catalog.registry.owners.get((row["entity"], row["field"] or ""))
     order = owner.order if owner is not None else ()
     table = catalog.platform_table(row["entity"])
@@ -152,7 +185,7 @@ def _said(
         rid = rids.get((source.source, source.value))
         if rid is None and table is not None and source.source == table.system:
             rid = own_rid
-        read_at, place, vouched = _place(reader, rid)
+        read_at, place, vouched = _place(tracer, entity, source.source, rid)
         hidden = field is not None and is_masked(field)
         found.append(
             Said(
@@ -180,31 +213,51 @@ def _level(source: str, order: Sequence[str], *, valid: bool) -> str:
     return rank if valid else f"{rank}（值未通过校验）"
 
 
-def _place(reader: Reader, rid: str | None) -> tuple[str, str, str]:
-    """(when it was read, extract and line, what vouches for the bytes) of `extract:line`."""
-    extract, _, line = (rid or "").partition(":")
-    if not extract.isdigit():
+def _source_row(tracer: Tracer, entity: Entity, source: str, rid: str | None) -> dict[str, Any]:
+    """The source row a value came from, as the trace tells it; {} where it is not kept."""
+    letter = "L" if source == "L" and (rid or "")[:1].isdigit() else ""
+    found = tracer.sources(entity, f"{letter}{rid}") if rid else []
+    return found[0] if found else {}
+
+
+def _place(tracer: Tracer, entity: Entity, source: str, rid: str | None) -> tuple[str, str, str]:
+    """(when its owner changed it last or it was read, where it lies, what vouches for the bytes)."""
+    found = _source_row(tracer, entity, source, rid)
+    if not found:
         return "", "—", "—"
-    query = sa.select(EXTRACT).where(EXTRACT.c.extract_no == int(extract))
-    found = reader.connection.execute(query).mappings().first()
-    if found is None:
-        return "", f"抽取 {extract} 第 {line} 行", "—"
-    vouched = f"直连读取，无签名；抽取文件摘要 {str(found['sha256'])[:19]}…" if found["sha256"] else "—"
-    return (
-        str(found["until_mark"] or found["started"] or ""),
-        f"抽取 {extract}（{found['source_table']}）第 {line} 行",
-        vouched,
-    )
+    raw, local = found["raw"] or {}, source == "L"
+    read_at = str(raw.get(UPDATED) or found["read_at"] or "")
+    if local:
+        return read_at, f"补录文件 {found['extract_no']} 第 {found['line']} 行", "学校上报的 xlsx，经复核导入，无签名"
+    digest = tracer.reader.connection.execute(
+        sa.select(EXTRACT.c.sha256).where(EXTRACT.c.extract_no == found["extract_no"])
+    ).scalar_one_or_none()
+    place = f"抽取 {found['extract_no']}（{found['table'] or '—'}）第 {found['line']} 行"
+    return read_at, place, f"直连读取，无签名；抽取文件摘要 {str(digest)[:19]}…" if digest else "—"
 
 
-def _clash_rows(
-    reader: Reader, catalog: Catalog, entity: Entity, standing: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[str, str, str], ...]:
-    """(source, record, place) of rows that exclude each other."""
-    return tuple(
-        (source_name(catalog, s["source"]), mask_key(entity, s["natural_key"]) or "", _place(reader, s["src_rid"])[1])
-        for s in standing
-    )
+def _clash(tracer: Tracer, entity: Entity, standing: Sequence[Mapping[str, Any]], field: str | None) -> Clash:
+    """What differs between rows that exclude each other, masked unless released."""
+    heads, raws = [], []
+    for said in standing[:MOST]:
+        found = _source_row(tracer, entity, said["source"], said["src_rid"])
+        raw = found.get("raw") or {}
+        place = f"抽取 {found['extract_no']} 第 {found['line']} 行" if found else "—"
+        heads.append((source_name(tracer.catalog, said["source"]), mask_key(entity, said["natural_key"]) or "", place))
+        raws.append({k.rpartition(".")[2].split(":")[0]: "" if v is None else str(v) for k, v in raw.items()})
+    names = list(dict.fromkeys(name for raw in raws for name in raw))
+    lines, same = [], 0
+    for name in names:
+        values = tuple(raw.get(name, "") for raw in raws)
+        asked = name == field
+        if len(set(values)) == 1 and not asked:
+            same += 1
+            continue
+        one = entity.by_name.get(name)
+        labels = (code_label(tracer.catalog, one, v) if v and not (one and is_masked(one)) else "" for v in values)
+        shown = tuple(f"{v} {label}".strip() or EMPTY for v, label in zip(values, labels, strict=True))
+        lines.append((one.cn if one is not None else UPDATED_NAME if name == UPDATED else name, shown, asked))
+    return Clash(tuple(heads), tuple(lines), same, max(0, len(standing) - MOST))
 
 
 def _neighbours(

@@ -146,6 +146,10 @@ def test_row_7_a_clerk_sees_private_values_masked_on_pages_and_in_sheets(page: P
         answer = client.get(path)
         assert answer.status_code == 200, path
         bodies.append(answer.text)
+    clash = next(r["decision_no"] for r in desk.rows("decision") if r["rule"] == "WY03")
+    bodies.append(client.get(f"/conflicts/{clash}").text)
+    assert "互相排斥" in bodies[-1]
+    assert "<th>学号（校内）</th>" in bodies[-1], "what differs between the rows"
     sheet = desk.post(client, "/conflicts/export?field=SFZJH&field=MZM")
     assert sheet.headers["content-type"].startswith("application/vnd.openxml")
     archive = ZipFile(io.BytesIO(sheet.content))

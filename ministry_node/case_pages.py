@@ -7,7 +7,7 @@ at a time; what the answers amount to is `case_states`'.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from hub.errors import UsageError
 from hub.masking import swept
 from hub.store.case_tables import CASE_EVENT, CASE_PARTY, CROSS_CASE
 from ministry_node.case_states import Outlook, overdue
-from ministry_node.case_store import Stored, load
+from ministry_node.case_store import Stored, load, unknown
 
 STATES: Final = tuple(str(s) for s in CaseState)
 OPEN: Final = tuple(str(s) for s in CaseState if s is not CaseState.CLOSED)
@@ -28,12 +28,14 @@ MAX_PAGE: Final = 5_000
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions of a list; empty means all. `node`: a province that has a part; `overdue`: late on the day given."""
+    """Conditions of a list; empty means all. `node`: a province that has a part; `overdue`: late on the day given;
+    `within`: provinces the reader may see, None for all (console 1)."""
 
     state: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     overdue: bool = False
+    within: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,18 +117,17 @@ class Detail:
 
 
 def list_cases(
-    connection: sa.Connection, chosen: Filter, *, today: date, after: str = "", before: str = "", size: int = 50
+    connection: sa.Connection, chosen: Filter, *, today: date, after: str = "", offset: int = 0, size: int = 50
 ) -> Cases:
-    """One page: cases with a number above `after` (or the last ones below `before`), at most `size`."""
+    """One page: cases with a number above `after`, or from the `offset`-th on, at most `size`."""
     if not 1 <= size <= MAX_PAGE:
         raise UsageError("E3817", f"每页条数须在 1 与 {MAX_PAGE} 之间", step="改正 --size")
     number = CROSS_CASE.c.case_no
-    terms = [*_terms(chosen, today), *([number < before] if before else [number > after] if after else [])]
-    query = sa.select(number).where(*terms).order_by(number.desc() if before else number).limit(size + 1)
-    numbers = [str(n) for n in connection.execute(query).scalars()]
-    more, numbers = len(numbers) > size, sorted(numbers[:size])
-    lines = lines_of(connection, numbers, today)
-    return Cases(lines, numbers[-1] if more and numbers and not before else None)
+    terms = [*_terms(chosen, today), *([number > after] if after else [])]
+    query = sa.select(number).where(*terms).order_by(number).limit(size + 1)
+    numbers = [str(n) for n in connection.execute(query if after else query.offset(offset)).scalars()]
+    more, numbers = len(numbers) > size, numbers[:size]
+    return Cases(lines_of(connection, numbers, today), numbers[-1] if more else None)
 
 
 def lines_of(connection: sa.Connection, numbers: list[str], today: date) -> tuple[Line, ...]:
@@ -146,7 +147,7 @@ def count_cases(connection: sa.Connection, chosen: Filter, *, today: date) -> in
 
 def by_state(connection: sa.Connection, chosen: Filter, *, today: date) -> dict[str, int]:
     """Cases per state, without the filter's own state (a facet ignores itself)."""
-    free = Filter(node=chosen.node, numbers=chosen.numbers, overdue=chosen.overdue)
+    free = replace(chosen, state=())
     c = CROSS_CASE.c
     rows = connection.execute(sa.select(c.state, sa.func.count()).where(*_terms(free, today)).group_by(c.state)).all()
     return {str(s): int(n) for s, n in sorted(rows)}
@@ -154,7 +155,7 @@ def by_state(connection: sa.Connection, chosen: Filter, *, today: date) -> dict[
 
 def by_province(connection: sa.Connection, chosen: Filter, *, today: date) -> dict[str, int]:
     """Cases per province that has a part in them."""
-    free = Filter(state=chosen.state, numbers=chosen.numbers, overdue=chosen.overdue)
+    free = replace(chosen, node=())
     number = sa.func.count(sa.distinct(CASE_PARTY.c.case_no))
     query = (
         sa.select(CASE_PARTY.c.node, number)
@@ -179,9 +180,11 @@ def late_provinces(connection: sa.Connection, *, today: date) -> dict[str, int]:
     return {str(node): int(n) for node, n in sorted(connection.execute(query).all())}
 
 
-def show_case(connection: sa.Connection, number: str, *, today: date) -> Detail:
-    """One case with its records and history. UsageError E3811 when there is none."""
+def show_case(connection: sa.Connection, number: str, *, today: date, within: tuple[str, ...] | None = None) -> Detail:
+    """One case with its records and history. UsageError E3811 when there is none, or none `within` these provinces."""
     (case,) = load(connection, [number])
+    if within is not None and not {r.node for r in case.records} & set(within):
+        raise unknown([number])
     row = connection.execute(sa.select(CROSS_CASE).where(CROSS_CASE.c.case_no == number)).mappings().one()
     p, e = CASE_PARTY.c, CASE_EVENT.c
     parts = connection.execute(sa.select(CASE_PARTY).where(p.case_no == number).order_by(p.node, p.pk)).mappings()
@@ -201,6 +204,8 @@ def _terms(chosen: Filter, today: date) -> list[Any]:
         terms.append(c.case_no.in_(chosen.numbers))
     if chosen.node:
         terms.append(sa.exists().where(CASE_PARTY.c.case_no == c.case_no, CASE_PARTY.c.node.in_(chosen.node)))
+    if chosen.within is not None:
+        terms.append(sa.exists().where(CASE_PARTY.c.case_no == c.case_no, CASE_PARTY.c.node.in_(chosen.within)))
     if chosen.overdue:
         terms += [c.state == str(CaseState.ISSUED), c.due < today.isoformat()]
     return terms

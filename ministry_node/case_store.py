@@ -6,7 +6,7 @@ batch that follows the case never overtake each other, and that nothing is writt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,14 +88,18 @@ def load(connection: sa.Connection, numbers: Sequence[str] | None = None, *condi
     else:
         rows = connection.execute(query.where(CROSS_CASE.c.case_no.in_(list(numbers)))).mappings().all()
         found = connection.execute(parties.where(CASE_PARTY.c.case_no.in_(list(numbers)))).mappings().all()
-        unknown = set(numbers) - {r["case_no"] for r in rows}
-        if unknown:
-            listed = "、".join(sorted(unknown))[:80]
-            raise UsageError("E3811", "没有这个核查编号", where=listed, step="用 hub case ls 查看编号")
+        if strange := set(numbers) - {r["case_no"] for r in rows}:
+            raise unknown(strange)
     by_case: dict[str, list[Record]] = {}
     for row in found:
         by_case.setdefault(row["case_no"], []).append(_record(row))
     return [_stored(row, by_case.get(row["case_no"], [])) for row in rows]
+
+
+def unknown(numbers: Iterable[str]) -> UsageError:
+    """E3811 for numbers that are no case's."""
+    listed = "、".join(sorted(numbers))[:80]
+    return UsageError("E3811", "没有这个核查编号", where=listed, step="用 hub case ls 查看编号")
 
 
 def change(

@@ -75,6 +75,8 @@ class Event(Enum):
     CASE_ISSUED = "跨省核查下发"
     CASE_REMINDED = "跨省核查催办"
     CASE_RULED = "跨省核查裁定"
+    CASE_ASKED = "跨省核查处置申请"
+    CASE_TAKEN_BACK = "跨省核查处置撤回"
     CASE_ANSWERED = "跨省核查答复"
     CASE_CLOSED = "跨省核查关闭"
     CASE_TAKEN = "跨省核查接收"

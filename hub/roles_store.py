@@ -7,6 +7,7 @@ do is `hub.roles`.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -78,6 +79,15 @@ def operator_named(reader: Reader, name: str) -> Operator:
     if row is None or row["state"] != ACTIVE:
         raise UsageError("E1056", "没有这个经办人，或已停用", where=name, step="先登记该经办人，或换用有效账号")
     return Operator(name, str(row["person"]), _grants(reader, name))
+
+
+def person_behind(connection: sa.Connection, name: str) -> str:
+    """Who a name on a record stands for: the account's person, else the name itself in one spelling.
+
+    Four-eyes compares what this gives: one person with two accounts, or under two spellings, is one person.
+    """
+    found = connection.execute(sa.select(OPERATOR.c.person).where(OPERATOR.c.name == name.strip())).scalar_one_or_none()
+    return "".join(unicodedata.normalize("NFKC", str(found or name)).casefold().split())
 
 
 def operators(reader: Reader) -> list[dict[str, Any]]:

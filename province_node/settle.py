@@ -36,6 +36,7 @@ from province_node.quality_pages import keep_results, write_pages
 from province_node.reading import ingest, read_sources
 from province_node.state import counter, open_state, set_counter, transaction
 from province_node.supplement_store import approved_supplements
+from province_node.supplement_withdrawn import find_withdrawn, forget_files, take_back
 from province_node.transit import Transit, follow_transit
 from quality.changed import accept_reviewed, begin_round
 from quality.issues import list_issues
@@ -193,6 +194,8 @@ def _take(
     """Brings extracts and supplements into the state: (settle everything?, reads, supplements, last extract number)."""
     if definitions_changed(con, catalog):
         con.execute("DELETE FROM local_file")  # supplements are judged anew as well
+    back = find_withdrawn(con, node, catalog, reviewed=options.review)
+    forget_files(con, node, catalog, back)
     supplements = read_supplements(
         con, catalog, sources.templates, lambda n: progress("extract", n), threads=node.settings.threads
     )
@@ -202,6 +205,7 @@ def _take(
     progress("settle", "规范化")
     begin_round(con, catalog)
     retire(con, catalog, pending_codes(con, catalog))
+    take_back(con, catalog, back)
     take_in_effect(con, node, catalog)
     read = tuple(ingest(con, catalog, e, whole=whole) for e in extracts.taken)
     folder = node.extracts / f"{run:06d}"

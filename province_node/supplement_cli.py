@@ -235,11 +235,20 @@ def withdraw_(
     ctx: typer.Context,
     number: Number,
     operator: Annotated[str | None, typer.Option("--operator", metavar="姓名", help="导入人，默认当前系统用户")] = None,
+    approved: Annotated[
+        bool, typer.Option("--approved", help="连同已通过的行一并撤回，须写 --reason；下一轮其所补的值让位")
+    ] = False,
+    rows: Annotated[str | None, typer.Option("--rows", metavar="行号", help="只撤回这些行，例如 2,5-9")] = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="原因", help="撤回已通过行的原因，记入审计")] = "",
 ) -> None:
-    """撤回一个文件中尚未复核的行；已通过的不受影响。"""
+    """撤回一个文件中尚未复核的行；加 --approved 也撤回已通过的行。"""
     shell, node = _province(ctx)
-    rows = withdraw(shell.open_store(node), number, node=node.party, operator=operator or shell.actor(), at=shell.now())
-    emit(shell, {"file": number, "rows": rows}, lambda c: c.print(f"第 {number} 号：已撤回 {rows:,} 行"))
+    gone = withdraw(
+        shell.open_store(node), number, node=node.party, operator=operator or shell.actor(), at=shell.now(),
+        approved=approved, reason=reason, rows=parse_rows(rows) if rows is not None else None,
+    )  # fmt: skip
+    later = "；已通过的行所补的值在下一轮让位" if approved else ""
+    emit(shell, {"file": number, "rows": gone}, lambda c: c.print(f"第 {number} 号：已撤回 {gone:,} 行{later}"))
 
 
 @app.command("export-wrong")

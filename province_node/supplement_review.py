@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,8 @@ from connectors.templates import all_templates
 from hub.audit import Event, append
 from hub.catalog import Catalog
 from hub.errors import InputError, UsageError
-from hub.store import Store, Transaction
+from hub.roles_store import person_behind
+from hub.store import Reader, Store, Transaction
 from hub.store.supplement_tables import SUPPLEMENT_FILE, SUPPLEMENT_ROW
 from province_node.ledger import moment
 from province_node.supplement_known import keys_of, known_of, out_of_order
@@ -43,13 +43,9 @@ class Reviewed:
     left: int
 
 
-def same_person(one: str, other: str) -> bool:
-    """People, not spellings: width, case and blanks do not make a second person."""
-    return _folded(one) == _folded(other)
-
-
-def _folded(name: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+def same_person(reader: Reader, one: str, other: str) -> bool:
+    """People, not accounts or spellings: the person behind each name decides (console 3)."""
+    return person_behind(reader.connection, one) == person_behind(reader.connection, other)
 
 
 def draw_sample(
@@ -105,7 +101,7 @@ def review(
                 step="先复核前置的补录文件，再复核本文件",
             )
         basis = BY_ROW if rows is not None else WHOLE
-        if rows is None and any(same_person(who, reviewer) for who, _ in file.sampled):
+        if rows is None and any(same_person(tx, who, reviewer) for who, _ in file.sampled):
             basis = SAMPLED
         _decide(tx, number, decided, approve=approve, reviewer=reviewer, at=at, basis=basis, reason=reason.strip())
         detail = {"rows": len(decided), "decision": "通过" if approve else "驳回", "basis": basis}
@@ -114,27 +110,45 @@ def review(
     return Reviewed(number, "通过" if approve else "驳回", basis, len(decided), len(blocked), why, left)
 
 
-def withdraw(store: Store, number: int, *, node: str, operator: str, at: datetime) -> int:
-    """Takes back the rows of a file that still wait, by its importer; returns how many. `UsageError` E3724, E3717."""
+def withdraw(
+    store: Store, number: int, *, node: str, operator: str, at: datetime, approved: bool = False, reason: str = "",
+    rows: Sequence[int] | None = None,
+) -> int:  # fmt: skip
+    """Takes back rows of a file, by its importer; returns how many: those that wait, with `approved` those in effect.
+
+    An approved row needs a reason; what it filled gives way in the next round, with history. `rows`: only these. Raises
+    `UsageError` E3724 (another person), E3716 (no reason), E3717 (no such rows).
+    """
+    states = [str(State.WAITING), *([str(State.APPROVED)] if approved else [])]
+    if approved and len(reason.strip()) < 2:
+        raise UsageError("E3716", "撤回已通过的行须写明原因", where="--reason", step="加上 --reason，原因会写进审计")
     with store.begin() as tx:
         file = file_of(tx, number)
-        if not same_person(file.operator, operator):
+        if not same_person(tx, file.operator, operator):
             raise UsageError(
                 "E3724", "只有导入人可以撤回", where=f"补录文件 {number}", step="请导入人撤回，或由复核人驳回"
             )
-        if not file.states.get(State.WAITING):
-            step = "用 hub supplement ls 查看各文件状态"
-            raise UsageError("E3717", "没有待复核的行", where=f"补录文件 {number}", step=step)
-        rows = tx.connection.execute(
-            sa.update(SUPPLEMENT_ROW)
-            .where(SUPPLEMENT_ROW.c.file_no == number, SUPPLEMENT_ROW.c.state == str(State.WAITING))
-            .values(state=str(State.WITHDRAWN))
-        ).rowcount
+        table = SUPPLEMENT_ROW.c
+        whole = sa.and_(table.file_no == number, table.state.in_(states))
+        some = sorted(set(rows or ()))
+        parts = [some[n : n + CHUNK] for n in range(0, len(some), CHUNK)]
+        asked = [whole] if rows is None else [sa.and_(whole, table.row_no.in_(part)) for part in parts]
+        taken = sa.update(SUPPLEMENT_ROW).values(state=str(State.WITHDRAWN))
+        gone = sum(tx.connection.execute(taken.where(condition)).rowcount for condition in asked)
+        if not gone:
+            what = "没有可撤回的行" if approved else "没有待复核的行"
+            raise UsageError("E3717", what, where=f"补录文件 {number}", step="用 hub supplement ls 查看各文件状态")
+        if approved:
+            tx.connection.execute(
+                sa.update(SUPPLEMENT_FILE)
+                .where(SUPPLEMENT_FILE.c.file_no == number)
+                .values(version=SUPPLEMENT_FILE.c.version + 1)
+            )
         append(
-            tx.connection, Event.SUPPLEMENT_WITHDRAWN, ts=at, node=node, actor=operator,
-            object=f"supplement {number}", detail={"rows": rows},
+            tx.connection, Event.SUPPLEMENT_WITHDRAWN, ts=at, node=node, actor=operator, purpose=reason.strip()[:400],
+            object=f"supplement {number}", detail={"rows": gone, "approved": int(approved)},
         )  # fmt: skip
-    return rows
+    return int(gone)
 
 
 def _open(tx: Transaction, number: int, reviewer: str) -> StoredFile:
@@ -142,7 +156,7 @@ def _open(tx: Transaction, number: int, reviewer: str) -> StoredFile:
     if not reviewer.strip():
         raise UsageError("E3715", "没有写明复核人", where="--reviewer", step="写明复核人姓名或工号")
     file = file_of(tx, number)
-    if same_person(file.operator, reviewer):
+    if same_person(tx, file.operator, reviewer):
         raise UsageError(
             "E3715",
             "不能复核本人导入的补录",
@@ -194,6 +208,7 @@ def _decide(
     values = {
         "state": str(State.APPROVED if approve else State.REFUSED),
         "reviewer": reviewer,
+        "reviewer_person": person_behind(tx.connection, reviewer),
         "reviewed_at": moment(at),
         "basis": basis,
     }

@@ -22,6 +22,7 @@ from connectors.templates import all_templates
 from connectors.xlsx_rows import Reject
 from hub.catalog import Catalog, Template
 from hub.errors import UsageError
+from hub.roles_store import person_behind
 from hub.settings import Node
 from hub.store import Reader, Transaction, open_store
 from hub.store.supplement_tables import SUPPLEMENT_FILE, SUPPLEMENT_ROW
@@ -76,12 +77,14 @@ def add_file(tx: Transaction, values: Mapping[str, Any], lines: Iterable[Line]) 
     link = tx.connection
     number = int(link.execute(sa.select(sa.func.max(SUPPLEMENT_FILE.c.file_no))).scalar() or 0) + 1
     link.execute(sa.insert(SUPPLEMENT_FILE), {**values, "file_no": number, "version": 1})
+    person = person_behind(link, str(values["operator"]))
     rows = [
         {
             "file_no": number,
             "row_no": line.row,
             "state": str(line.state),
             "operator": values["operator"],
+            "operator_person": person,
             "reasons": json.dumps([[r.column, r.code, r.reason] for r in line.reasons], ensure_ascii=False),
             "cells": json.dumps(dict(line.cells), ensure_ascii=False),
         }
@@ -151,7 +154,7 @@ def approved_supplements(node: Node, catalog: Catalog, con: duckdb.DuckDBPyConne
     A file whose approval moved is taken again with every later one of its school, so that the newest word of a school
     about a record is the same whatever the order of reviews.
     """
-    with _reading(node, catalog) as reader:
+    with reading(node, catalog) as reader:
         if reader is None:
             return []
         known = dict(con.execute("SELECT name, sha256 FROM local_file WHERE starts_with(name, 'waiting:')").fetchall())
@@ -172,7 +175,7 @@ def approved_supplements(node: Node, catalog: Catalog, con: duckdb.DuckDBPyConne
 
 
 @contextmanager
-def _reading(node: Node, catalog: Catalog) -> Iterator[Reader | None]:
+def reading(node: Node, catalog: Catalog) -> Iterator[Reader | None]:
     """The node's store, None before it has one: settling needs none."""
     url = sa.make_url(node.database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():

@@ -80,6 +80,7 @@ def create_tables(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
         "CREATE TABLE IF NOT EXISTS crosswalk (old VARCHAR, new VARCHAR, confirmed BOOLEAN, _ext INTEGER, _line BIGINT)"
     )
     con.execute("CREATE TABLE IF NOT EXISTS key_alias (entity VARCHAR, key_pk VARCHAR, pk VARCHAR)")
+    con.execute("CREATE TABLE IF NOT EXISTS gave_way (entity VARCHAR, pk VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS retired_code (tbl VARCHAR, code VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS student_alias (old VARCHAR, new VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR)")

@@ -107,8 +107,9 @@ def _round(con: duckdb.DuckDBPyConnection, catalog: Catalog, secret: bytes, whol
     names = list(catalog.entities)
     filled = [e for e in names if scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM l_{e} LIMIT 1)")]
     filled += [e for e in names if own_tables(catalog, catalog.entities[e])]
+    gave_way = [name for (name,) in con.execute("SELECT DISTINCT entity FROM gave_way").fetchall()]
     golden = any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in names)
-    return Round(catalog, secret, whole, golden, frozenset(filled), retired(con))
+    return Round(catalog, secret, whole, golden, frozenset(filled), retired(con), frozenset(gave_way))
 
 
 def _prepare_keys(con: duckdb.DuckDBPyConnection, round_: Round) -> int:

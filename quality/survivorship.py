@@ -37,6 +37,8 @@ class Round:
     has_local: frozenset[str]
     retired: Mapping[str, frozenset[str]] = attribute(default_factory=dict)
     """Codes that went with a version of the code tables, by table: a value from before that has one is valid no more."""
+    gave_way: frozenset[str] = frozenset()
+    """Entities with records whose supplement was withdrawn (`gave_way`): its value is no value from before."""
 
 
 def settle_entity(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity) -> None:
@@ -124,6 +126,9 @@ def _field(round_: Round, entity: Entity, field: Field, index: int, letter: str,
             cases += [own, *_prior(round_, field, index, letter)]
     if round_.has_golden and authority.order != ("D",):
         stood = f"g.{name} IS NOT NULL AND substr(g.prov, {index}, 1) <> 'F'{still_valid(field, round_.retired)}"
+        if entity.name in round_.gave_way:
+            withdrawn = f"(SELECT pk FROM gave_way WHERE entity = {text(entity.name)})"
+            stood += f" AND NOT (substr(g.prov, {index}, 1) = 'L' AND g.pk IN {withdrawn})"
         cases.append((stood, f"g.{name}", "'P'"))
     if not cases:
         return f"NULL::{sql_type(field)}", "'-'"

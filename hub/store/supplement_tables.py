@@ -1,6 +1,7 @@
 """Tables of the waiting area of school supplements (补录) and of the register of rows in transit (在途数据).
 
-Decides columns and keys only, and one thing the database itself must hold: nobody reviews a row he imported. States,
+Decides columns and keys only, and one thing the database itself must hold: nobody reviews a row he imported, compared
+by the person behind each name (`hub.roles_store.person_behind`). States,
 in the words people read: a file's row is 待复核, 已通过, 已驳回, 错误行 or 已撤回. Cells and natural keys are private.
 """
 
@@ -12,6 +13,10 @@ import sqlalchemy as sa
 
 from hub.store.ledger import METADATA, PRIVATE, long_text, text
 
+FOUR_EYES: Final = (
+    "reviewer IS NULL OR (operator_person IS NOT NULL AND reviewer_person IS NOT NULL AND reviewer <> operator "
+    "AND reviewer_person <> operator_person)"
+)
 SUPPLEMENT_METADATA: Final = sa.MetaData(naming_convention=METADATA.naming_convention)
 
 
@@ -54,7 +59,9 @@ SUPPLEMENT_ROW: Final = sa.Table(
     _text("basis"),
     sa.Column("reasons", long_text()),
     sa.Column("cells", long_text(), comment=PRIVATE),
-    sa.CheckConstraint("reviewer IS NULL OR reviewer <> operator", name="ck_supplement_four_eyes"),
+    _text("operator_person", 80),
+    _text("reviewer_person", 80),
+    sa.CheckConstraint(FOUR_EYES, name="ck_supplement_four_eyes"),
 )
 TRANSIT_ROW: Final = sa.Table(
     "transit_row",

@@ -98,7 +98,8 @@ def _detail(ask: Ask, *, error: HubError | None = None, status: int = 200, drawn
         )
         name = school_names(reader, ask.site.party, [file.school]).get(file.school, "")
     rows = shown_lines(ask.site.catalog, layout, some)
-    mine = same_person(file.operator, ask.operator.person)
+    with ask.site.store.reading() as reader:
+        mine = same_person(reader, file.operator, ask.operator.person)
     return ask.page(
         "supplements/detail.html", status=status, file=file, layout=layout, rows=rows, name=name, mine=mine,
         drawn=shown_lines(ask.site.catalog, layout, drawn), error=error, reasons=_said(error), states=tuple(State),

@@ -124,6 +124,36 @@ def _installed(keys: Path, purpose: Purpose, chain: list[x509.Certificate]) -> O
     return OwnKey(purpose, "next", cert_keyid(chain[0]), chain[0].not_valid_after_utc)
 
 
+def begin(keys: Path, purpose: Purpose) -> bool:
+    """Puts the first pair of a new node in use; False, with nothing done, where one is in use already."""
+    key_name, cert_name, csr_name = PURPOSES[purpose]
+    if (keys / cert_name).is_file():
+        return False
+    for name in (key_name, cert_name):
+        if (keys / NEXT / name).is_file():
+            os.replace(keys / NEXT / name, keys / name)
+    (keys / NEXT / csr_name).unlink(missing_ok=True)
+    sync_folder(keys)
+    if not any((keys / NEXT).iterdir()):
+        shutil.rmtree(keys / NEXT)
+    return True
+
+
+def holder_key(folder: Path, purpose: Purpose, name: str) -> Made:
+    """The key of somebody who is no node (an offline key's holder, the escrow) and its request, `<purpose>.*.pem`.
+
+    UsageError E1215 when the folder has one already.
+    """
+    made = generate(folder, purpose, name) if not (folder / PURPOSES[purpose][0]).exists() else None
+    if made is None:
+        raise UsageError("E1215", f"该目录已有一把{WORDS[purpose]}密钥", where=folder.name, step="每把密钥用一个目录")
+    key_name, _, csr_name = PURPOSES[purpose]
+    for file in (key_name, csr_name):
+        os.replace(folder / NEXT / file, folder / file)
+    shutil.rmtree(folder / NEXT)
+    return Made(purpose, made.keyid, folder / csr_name)
+
+
 def ready_to_rotate(keys: Path, purpose: Purpose, party: str, trust: TrustList, at: datetime) -> str:
     """Key id of the next key, when it may take over at `at`; UsageError E1216 saying what is missing otherwise."""
     _, cert_name, _ = PURPOSES[purpose]

@@ -58,6 +58,18 @@ def open_trust(folder: Path, *, at: datetime) -> TrustList:
     return replace(trust, crls=_newest_crls(folder, trust))
 
 
+def take_first(folder: Path, envelope: bytes, *, at: datetime, where: str) -> TrustList:
+    """The first list of a new node, judged by the pins; in the folder on return.
+
+    Raises E_NAME for another name than the first list's, E_SIG when the pinned keys did not sign it.
+    """
+    if where != trust_list_name(1):
+        raise refused("E_NAME", "新节点须从第 1 版信任清单收起", where=where)
+    accept_first(envelope, pins=_pins(folder), at=at, where=where)
+    write_durably([envelope], folder / where, MAX_BYTES)
+    return open_trust(folder, at=at)
+
+
 def take_list(folder: Path, envelope: bytes, *, at: datetime, where: str) -> TrustList:
     """The list in force after `envelope` was offered under the name `where`; in the folder on return, if it was new.
 

@@ -13,8 +13,9 @@ from hub.audit import Event, Result, append
 from hub.batch.cosign import propose
 from hub.batch.envelope import PayloadType
 from hub.batch.grant import EpochGrant, Position, grant_payload, open_grant
-from hub.batch.layout import StreamId, grant_name
+from hub.batch.layout import EVERYONE, StreamId, grant_name
 from hub.batch.sequence import PeerStream, open_epoch
+from hub.down.form import CASE, CODES, ERRORS, stream_of
 from hub.errors import RefusedError, UsageError
 from hub.transport.durable import write_durably
 from hub.verdict import refused
@@ -60,6 +61,19 @@ def propose_epoch(desk: Desk, party: str, *, base: str, reason: str) -> Proposed
     return Proposed(grant, propose(PayloadType.EPOCH_GRANT, grant_payload(grant)))
 
 
+def propose_first(desk: Desk, party: str, *, reason: str) -> tuple[Proposed, ...]:
+    """Grants that open every stream of a new province: its own, and the down streams it takes part in (protocol 2.7).
+
+    The public stream's is left out where the node holds it already. Raises as `propose_epoch`.
+    """
+    made = [propose_epoch(desk, party, base="continue", reason=reason)]
+    for stream_id in (stream_of(CODES, EVERYONE), stream_of(ERRORS, party), stream_of(CASE, party)):
+        if not (desk.node.trust / grant_name(stream_id)).exists():
+            grant = EpochGrant(stream_id, reason.strip(), "continue", None, desk.at)
+            made.append(Proposed(grant, propose(PayloadType.EPOCH_GRANT, grant_payload(grant))))
+    return tuple(made)
+
+
 def publish_epoch(desk: Desk, name: str, envelope: bytes) -> EpochGrant:
     """Verifies a signed grant, keeps it under `trust/`, opens the epoch and lays the grant out for the province.
 
@@ -77,6 +91,7 @@ def publish_epoch(desk: Desk, name: str, envelope: bytes) -> EpochGrant:
         raise
     write_durably([envelope], desk.node.trust / name, _CAP)
     position.take_up(desk, grant)
+    desk.server.prepare(grant.stream_id.party)
     desk.server.publish(grant.stream_id.party, name, envelope, replace=False)
     return grant
 

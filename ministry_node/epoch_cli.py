@@ -26,7 +26,7 @@ from hub.transport.durable import write_durably
 from hub.trust.keys import DevelopmentFileSigner
 from ministry_node.cli import ministry_of
 from ministry_node.desk import Desk
-from ministry_node.epoch import propose_epoch, publish_epoch
+from ministry_node.epoch import propose_epoch, propose_first, publish_epoch
 from ministry_node.head import issue_heads, last_heard, silent
 from ministry_node.intake import open_bench
 
@@ -50,6 +50,26 @@ def propose(ctx: typer.Context, party: Party, reason: Reason, out: Out, base: Ba
     with desk_of(shell) as desk:
         made = propose_epoch(desk, party, base=base, reason=reason)
     lay_out(shell, out / made.name, made.body, {"grant": made.grant}, "hub epoch")
+
+
+@app.command("open")
+def open_streams(ctx: typer.Context, party: Party, out: Out, reason: Reason = "首次开通") -> None:
+    """新省接入：写出开通它全部数据流的授权，交两位密钥持有人先后签名。此时什么也没有改变。"""
+    shell = shell_of(ctx)
+    with desk_of(shell) as desk:
+        proposed = propose_first(desk, party, reason=reason)
+    out.mkdir(parents=True, exist_ok=True)
+    for made in proposed:
+        write_file(out / made.name, made.body)
+    document = {"files": [made.name for made in proposed], "grants": [words_of(made.grant) for made in proposed]}
+
+    def render(console: Console) -> None:
+        for made in proposed:
+            console.print(f"待签文件：{out / made.name}")
+        console.print("下一步：每个文件由两位密钥持有人先后运行 hub epoch sign。")
+        console.print(f"签好后：{proposed[0].name} 由部级 hub epoch publish；其余由部级与该省各自 hub key accept。")
+
+    emit(shell, document, render)
 
 
 @app.command("sign")

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from hub import node_keys
 from hub.audit import Event, append
-from hub.cli import trust_list
+from hub.cli import ceremony, trust_list
 from hub.cli.output import emit, table
 from hub.cli.persons import By, Second, two_persons
 from hub.cli.shell import Shell, shell_of
@@ -99,13 +99,15 @@ def install(
     ctx: typer.Context,
     certificate: Annotated[Path, typer.Argument(metavar="证书文件", help="签发机构签好的证书链（PEM）")],
 ) -> None:
-    """装入 CA 签发的证书：与 keys/next 中的密钥配对；现用密钥不变。"""
+    """装入 CA 签发的证书：与 keys/next 中的密钥配对；现用密钥不变。新节点的第一把随即启用。"""
     shell = shell_of(ctx)
     node = shell.open_node()
     device = bool(node.settings.signer_command)
     done = node_keys.install(node.keys, read(certificate.parent, certificate.name), device=device)
-    words = f"✔ {node_keys.WORDS[done.purpose]}证书已装入，密钥号 {done.keyid}；请部级公布（hub key draft）"
-    emit(shell, {"installed": asdict(done)}, lambda c: c.print(words))
+    first = node_keys.begin(node.keys, done.purpose)
+    then = "这是本节点的第一把，已在使用" if first else "请部级公布（hub key draft）"
+    words = f"✔ {node_keys.WORDS[done.purpose]}证书已装入，密钥号 {done.keyid}；{then}"
+    emit(shell, {"installed": asdict(done), "in_use": first}, lambda c: c.print(words))
 
 
 @app.command("rotate")
@@ -171,6 +173,8 @@ def _note(shell: Shell, node: Node, event: Event, keyid: str, by: str, second: s
         store.close()
 
 
+app.command("holder")(ceremony.holder)
+app.command("found")(ceremony.found)
 app.command("draft")(trust_list.draft)
 app.command("sign")(trust_list.sign)
 app.command("accept")(trust_list.accept)

@@ -7,6 +7,7 @@ their own, accepted at the ministry, and handed to the provinces by its next int
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography import x509
 from rich.console import Console
 
 from hub import node_keys
 from hub.batch.envelope import PayloadType, countersign, parse
+from hub.batch.grant import open_grant
 from hub.batch.layout import trust_list_name
 from hub.cli.output import emit
 from hub.cli.persons import By, Second, two_persons
@@ -26,13 +29,21 @@ from hub.errors import HubError, UsageError
 from hub.keyring import open_keyring
 from hub.transport.durable import write_durably
 from hub.trust import amend
+from hub.trust.build import MemberEntry, SignEntry
 from hub.trust.keys import DevelopmentFileSigner, cert_keyid, load_certificates
+from hub.trust.roles import province_roles
 from hub.trust.trust_list import TrustList, parse_trust_list
-from hub.trust_folder import MAX_BYTES, MAX_CRL, open_trust, read, take_crl, take_list
+from hub.trust_folder import MAX_BYTES, MAX_CRL, open_trust, read, take_crl, take_first, take_list
 
 Announce = Annotated[
     list[str] | None,
     typer.Option("--announce", metavar="参与方:sign|enc:证书文件:密钥号", help="公布下一把密钥，密钥号须电话核对"),
+]
+Admit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--admit", metavar="省:签名证书:密钥号:加密证书:密钥号", help="新省接入，两个密钥号须电话核对（可重复）"
+    ),
 ]
 Revoke = Annotated[list[str] | None, typer.Option("--revoke", metavar="密钥号", help="吊销，须写 --since、--reason")]
 Since = Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%dT%H:%M:%SZ"], help="从何时起不可信")]
@@ -41,11 +52,17 @@ CrlFiles = Annotated[list[Path] | None, typer.Option("--crl", metavar="文件", 
 Files = Annotated[list[Path], typer.Argument(metavar="文件…", help="信任列表文件")]
 
 
+_ADMIT = re.compile(
+    r"(?P<party>[1-6][0-9]):(?P<sign>.+):(?P<sign_id>sha256:[0-9a-f]{64}):(?P<enc>.+):(?P<enc_id>sha256:[0-9a-f]{64})"
+)
+
+
 @dataclass
 class _Wish:
     """What two persons want of the next list. `said`: each change in words."""
 
     announce: Sequence[str]
+    admit: Sequence[str]
     revoke: Sequence[str]
     since: datetime | None
     reason: str
@@ -57,6 +74,7 @@ class _Wish:
     def apply(self, data: dict[str, Any]) -> None:
         """Writes the changes into the payload; UsageError where one cannot be."""
         self.said += [_announce(data, word, at_once=self.at_once) for word in self.announce]
+        self.said += [_admit(data, word) for word in self.admit]
         for keyid in self.revoke:
             if self.since is None or not self.reason:
                 step = "写明从何时起不可信与理由"
@@ -75,6 +93,7 @@ def draft(
     second: Second,
     out: Annotated[Path, typer.Option("--out", metavar="目录", help="待签内容写到哪里")],
     announce: Announce = None,
+    admit: Admit = None,
     revoke: Revoke = None,
     since: Since = None,
     reason: Annotated[str, typer.Option("--reason", help="吊销理由")] = "",
@@ -87,7 +106,7 @@ def draft(
     shell = shell_of(ctx)
     node = shell.open_node()
     two_persons(by, second)
-    wish = _Wish(announce or [], revoke or [], since, reason, retire or [], host_key, at_once)
+    wish = _Wish(announce or [], admit or [], revoke or [], since, reason, retire or [], host_key, at_once)
     trust = open_trust(node.trust, at=shell.now())
     last = parse(read(node.trust, trust_list_name(trust.version)), PayloadType.TRUST_LIST)
     data = amend.next_version(last.payload, issued=shell.now())
@@ -124,17 +143,25 @@ def sign(
 
 
 def accept(ctx: typer.Context, files: Files) -> None:
-    """验证并收下信任清单（.dsse）或吊销列表（.crl）；部级下一次 hub intake run 会下发给各省。"""
+    """验证并收下信任清单、期次授权（.dsse）或吊销列表（.crl）；部级下一次 hub intake run 把清单下发给各省。
+
+    新节点从第 1 版清单起依次收下；第 1 版按信任锚（hub key pin）核验。
+    """
     shell = shell_of(ctx)
     node = shell.open_node()
     at, said = shell.now(), []
     for path in files:
         content = read(path.parent, path.name, MAX_CRL)
-        if path.suffix == ".crl":
+        if path.name.endswith(".grant.dsse"):
+            grant = open_grant(content, path.name, trust=open_trust(node.trust, at=at), at=at)
+            write_durably([content], node.trust / path.name, MAX_BYTES)
+            said.append(f"{path.name}：{grant.stream_id} 的期次授权")
+        elif path.suffix == ".crl":
             crl = take_crl(node.trust, content, at=at)
             said.append(f"{path.name}：{'与现用的相同' if crl is None else f'第 {crl.number} 号吊销列表'}")
         else:
-            said.append(f"{path.name}：现行第 {take_list(node.trust, content, at=at, where=path.name).version} 版")
+            take = take_list if (node.trust / trust_list_name(1)).exists() else take_first
+            said.append(f"{path.name}：现行第 {take(node.trust, content, at=at, where=path.name).version} 版")
     open_keyring(node, at=at)
     emit(shell, {"accepted": said}, lambda c: c.print("\n".join(f"✔ {line}" for line in said)))
 
@@ -146,14 +173,32 @@ def _announce(data: dict[str, Any], word: str, *, at_once: bool) -> str:
     file, _, keyid = rest.partition(":")
     if kind not in node_keys.PURPOSES or not keyid:
         raise UsageError("E1015", "参数 --announce 的取值不合要求", step="写作 参与方:sign|enc:证书文件:密钥号")
-    cert = load_certificates(read(Path(file).parent, Path(file).name), where=Path(file).name)[0]
-    if cert_keyid(cert) != keyid:
-        raise HubError(
-            "E1218", "证书的密钥号与电话核对的不同，没有起草", where=party, step="停止公布，向该方查明证书来源"
-        )
+    cert = checked_certificate(Path(file), keyid, party)
     add = amend.announce_signing if kind == "sign" else amend.announce_encryption
     add(data, party, cert, at_once=at_once)
     return f"公布 {party} 的下一把{'签名' if kind == 'sign' else '加密'}密钥 {keyid}"
+
+
+def _admit(data: dict[str, Any], word: str) -> str:
+    """One `--admit`: a province with both certificates, whose key ids were compared by telephone."""
+    match = _ADMIT.fullmatch(word)
+    if match is None:
+        raise UsageError("E1015", "参数 --admit 的取值不合要求", step="写作 省:签名证书:sha256:…:加密证书:sha256:…")
+    party = match["party"]
+    signing = checked_certificate(Path(match["sign"]), match["sign_id"], party)
+    opening = checked_certificate(Path(match["enc"]), match["enc_id"], party)
+    amend.admit(data, MemberEntry(party, (SignEntry(signing, province_roles(party)),), (opening,)))
+    return f"省 {party} 接入"
+
+
+def checked_certificate(file: Path, keyid: str, where: str) -> x509.Certificate:
+    """The certificate in a file; HubError E1218 unless it is of the key that was compared."""
+    cert = load_certificates(read(file.parent, file.name), where=file.name)[0]
+    if cert_keyid(cert) != keyid:
+        raise HubError(
+            "E1218", "证书的密钥号与电话核对的不同，没有起草", where=where, step="停止公布，向该方查明证书来源"
+        )
+    return cert
 
 
 def _tell_draft(shell: Shell, target: Path, made: TrustList, said: list[str]) -> None:

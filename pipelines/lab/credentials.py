@@ -38,19 +38,11 @@ from hub.trust.keys import (
     load_private_key,
     private_key_pem,
 )
+from hub.trust.roles import MINISTRY_ROLES, ROOT_ROLES, province_roles
 from hub.trust.trust_list import TrustList
 
 OFFLINE: Final = "offline-keys"
 ROOTS: Final = ("root1", "root2", "root3")
-ROOT_ROLES: Final = ("trust", "grant", "dr")
-MINISTRY_ROLES: Final = (
-    "sign:dn:case:*",
-    "sign:dn:errors:*",
-    "sign:dn:codes:*",
-    "receipt:up:main:*",
-    "head:*",
-    "control:*",
-)
 # A list that lapses within these days is renewed before a round: it is valid for 30 (protocol 10.1).
 RENEW_BEFORE: Final = timedelta(days=10)
 _DAYS: Final = 3650
@@ -132,7 +124,7 @@ def admit_province(lab: Path, nodes: Sequence[Node], joining: Node, *, at: datet
 def _member_of(node: Node) -> MemberEntry:
     signing = _pair(node.keys, keyring.SIGN_KEY, keyring.SIGN_CERT)
     opening = _pair(node.keys, keyring.ENC_KEY, keyring.ENC_CERT)
-    return MemberEntry(node.party, (SignEntry(signing.cert, _province_roles(node.party)),), (opening.cert,))
+    return MemberEntry(node.party, (SignEntry(signing.cert, province_roles(node.party)),), (opening.cert,))
 
 
 def _next_list(offline: Path, ministry: Node, member: MemberEntry, at: datetime) -> tuple[TrustList, bytes]:
@@ -206,7 +198,7 @@ def _issue(
             ssh_host_keys=host_keys,
         ),
         MemberEntry(ESCROW, (), (escrow.cert,)),
-        MemberEntry(party, (SignEntry(signing[party].cert, _province_roles(party)),), (opening[party].cert,)),
+        MemberEntry(party, (SignEntry(signing[party].cert, province_roles(party)),), (opening[party].cert,)),
     )
     draft = TrustDraft(members=members, anchors=(authority.cert,), crls=(authority.crl(version, now=at),))
     envelope, trust = build_trust_list(draft, [r.signer for r in roots[:2]], version=version, issued=at)
@@ -214,10 +206,6 @@ def _issue(
         node.trust.mkdir(mode=0o700, exist_ok=True)
         (node.trust / trust_list_name(version)).write_bytes(envelope)
     return trust
-
-
-def _province_roles(party: str) -> tuple[str, ...]:
-    return (f"sign:up:main:{party}", f"receipt:dn:case:{party}", f"receipt:dn:errors:{party}")
 
 
 def _new_signing(authority: LabAuthority, folder: Path, key_name: str, cert_name: str, name: str, at: datetime) -> None:

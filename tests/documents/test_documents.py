@@ -14,6 +14,7 @@ READMES = ("README.md", "README.zh.md")
 RUNBOOKS = (
     "archive",
     "daily-run",
+    "first-network",
     "frozen-stream",
     "key-compromise",
     "key-rotation",

@@ -50,6 +50,7 @@ serve: $(STAMP) ## both consoles and Dagster on loopback over a demo lab, one ac
 bench: $(STAMP) ## figures with their ratios against baselines of the same run
 	@bash deploy/setup/packages.sh openssl openssh-server postgresql
 	@$(PY) -m tests.bench $(BENCH)
+	@$(PY) -m tests.bench.conflicts $(CONFLICTS)
 
 lock: ## resolves requirements.lock anew; needs uv
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-emit-index-url --no-header \

@@ -1,10 +1,10 @@
 """`python -m tests.bench.conflicts`: a million open conflicts listed and decided in bulk, on SQLite and PostgreSQL.
 
-python -m tests.bench.conflicts --conflicts 1000000 [--only sqlite|postgresql]
+python -m tests.bench.conflicts [--conflicts 100000 1000000] [--only sqlite|postgresql]
 
 Figures in seconds: founding (the round that opens them all), a quiet round after it, first and last page, a jump,
-orders, facets, preview, bulk apply, approve and undo. Each figure is the code that console and command line call;
-nothing is prepared for it.
+orders, facets, the console's pages, preview, bulk apply, approve and undo. Each figure is the code that console and
+command line call; nothing is prepared for it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from quality.decisions_follow import HUB, Pulled, follow_round
 from quality.decisions_list import Seek, Sort, listing
 from quality.decisions_query import Filter, count, facets
 from quality.decisions_store import Acting
+from tests.bench.conflict_pages import page_seconds
 from tests.servers import start_postgres
 
 TODAY, NODE = "2026-11-23", "13"
@@ -44,18 +45,19 @@ FIELDS = ("MZM", "ZZMMM", "HYZKM", "CSDM")
 def main() -> None:
     """Runs both databases and prints one JSON line each."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.conflicts")
-    parser.add_argument("--conflicts", type=int, default=1_000_000)
+    parser.add_argument("--conflicts", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
     options = parser.parse_args()
-    if options.only != "postgresql":
-        with TemporaryDirectory() as folder:
-            _tell("sqlite", measure(f"sqlite:///{Path(folder) / 'node.db'}", options.conflicts))
-    if options.only != "sqlite":
-        server = start_postgres()
-        try:
-            _tell("postgresql", measure(server.create_database("bench_conflicts"), options.conflicts))
-        finally:
-            server.stop()
+    for conflicts in options.conflicts:
+        if options.only != "postgresql":
+            with TemporaryDirectory() as folder:
+                _tell("sqlite", measure(f"sqlite:///{Path(folder) / 'node.db'}", conflicts))
+        if options.only != "sqlite":
+            server = start_postgres()
+            try:
+                _tell("postgresql", measure(server.create_database("bench_conflicts"), conflicts))
+            finally:
+                server.stop()
 
 
 def _tell(name: str, figures: dict[str, Any]) -> None:
@@ -87,6 +89,7 @@ def measure(url: str, conflicts: int) -> dict[str, Any]:
     assert timed("found all", lambda: follow(1)).opened == conflicts
     timed("quiet round", lambda: follow(2))
     _list(store, timed, conflicts)
+    figures |= page_seconds(url, conflicts)
     order = Order(Filter(entity=("xs",)), Bulk.BY_RULE, "R03", "按权威源统一处理")
     seen = timed("preview", lambda: _preview(store, by(CLERK), order))
     assert seen.able == conflicts

@@ -23,6 +23,7 @@ from tests.round.labs import AT as LAB_AT
 from tests.round.labs import TODAY, new_lab
 from tests.web.browsing import AXE, FLAGS, HEIGHT, ROOT, WIDTH
 from tests.web.consoles import AT, Console, add_people, serve
+from tests.web.desks import Desk, opened
 
 STUDENTS = 3000
 
@@ -79,6 +80,12 @@ def own_console(filled: Lab, assets: None, tmp_path: Path) -> Iterator[Console]:
     made = serve(copied(filled.province, filled, tmp_path), at=AT)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def desk(filled: Lab, assets: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A province of a module's own with conflicts over values, planted."""
+    yield from opened(filled.province, tmp_path_factory.mktemp("desk") / "province")
 
 
 @pytest.fixture(scope="session")

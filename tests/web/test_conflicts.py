@@ -3,80 +3,15 @@
 from __future__ import annotations
 
 import io
-import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
-import httpx
 import openpyxl
-import pytest
 from playwright.sync_api import Page
 
-from hub.roles import Grant, Scope
-from hub.roles_store import add_operator, operator_named
-from hub.settings import open_node
-from pipelines.lab.setup import Lab
-from quality import decisions_apply
-from quality.decisions_bulk import Bulk, Order, open_operation, preview
-from quality.decisions_query import Filter
-from quality.web.query import OPEN
-from tests.decisions.rows import acting
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
-from tests.web.consoles import AT, DATA_PASSWORD, Console, give_password, serve
-from tests.web.planted import plant, plant_case
-
-# An identity number, alone or inside a 学籍号.
-IDENTITY = re.compile(r"[1-9]\d{5}(?:19|20)\d{9}[\dXx]")
-COUNTED = re.compile(r"共\s*(?:<b>)?([\d,]+)")
-
-
-class Desk(Console):
-    """A console of one's own with planted conflicts."""
-
-    planted: dict[str, list[int]]
-
-
-@pytest.fixture(scope="module")
-def desk(filled: Lab, assets: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    folder = tmp_path_factory.mktemp("desk") / "province"
-    shutil.copytree(filled.province.folder, folder)
-    made = serve(open_node(folder), at=AT)
-    made.__class__ = Desk
-    assert isinstance(made, Desk)
-    made.planted = plant(made.store)
-    for name, person, roles, scope in (
-        ("baoding", "p20", ("业务主管",), Scope(divisions=frozenset({"130600"}))),
-        ("both", "p21", ("业务员",), Scope()),
-        ("both-review", "P21", ("数据复核员",), Scope()),
-    ):
-        add_operator(made.store, made.node.party, name, person, [Grant(r, scope) for r in roles], at=AT, actor="test")
-        give_password(made.store, name)
-    yield made
-    made.stop()
-
-
-def row_of(desk: Desk, number: int) -> dict[str, Any]:
-    return next(r for r in desk.rows("decision") if r["decision_no"] == number)
-
-
-def entered(desk: Desk, name: str) -> httpx.Client:
-    client = desk.client()
-    assert desk.enter(client, name).status_code == 303
-    return client
-
-
-def total(html: str) -> int:
-    found = COUNTED.search(html)
-    assert found, html[:500]
-    return int(found[1].replace(",", ""))
-
-
-def decide(desk: Desk, client: httpx.Client, number: int, **form: str) -> httpx.Response:
-    given = {"version": str(row_of(desk, number)["version"]), **form}
-    return desk.post(client, f"/conflicts/{number}/decide", given)
+from tests.web.consoles import DATA_PASSWORD
+from tests.web.desks import IDENTITY, Desk, decide, entered, row_of, total
 
 
 def test_row_4_a_filter_is_in_the_address_survives_a_reload_and_its_facet_counts_the_rows(
@@ -334,72 +269,3 @@ def test_row_26_a_conflict_resolved_reopened_and_resolved_is_counted_once(desk: 
     assert total(chief.get(f"/conflicts?{everything}").text) == before
     page = chief.get(f"/conflicts/{number}").text
     assert page.count('<td class="nowrap">通过</td>') == 2, "the history of both rounds"
-
-
-def test_a_private_value_is_typed_by_those_only_who_may_and_never_in_its_mask(desk: Desk) -> None:
-    number = desk.planted["SFZJH"][2]
-    own, before = str(row_of(desk, number)["authority_value"]), row_of(desk, number)
-    form = {"do": "manual", "reason": "R02", "note": "户口簿", "value": own}
-    assert decide(desk, desk.as_("业务员"), number, **form).status_code == 403
-    keeper = desk.as_("隐私数据管理员")
-    masked = decide(desk, keeper, number, **{**form, "value": f"{own[:3]}***********{own[-4:]}"})
-    assert (masked.status_code, "脱敏显示的内容不能作为手工值" in masked.text) == (422, True)
-    assert row_of(desk, number) == before
-    assert decide(desk, keeper, number, **form).status_code == 303
-    assert row_of(desk, number)["chosen_value"] == own
-
-
-def test_plaintext_leaves_the_console_by_two_persons_only(desk: Desk) -> None:
-    keeper, reviewer = desk.as_("隐私数据管理员"), desk.as_("数据复核员")
-    asked = desk.post(keeper, "/exports?field=SFZJH", {"purpose": "发学籍平台核对更正"})
-    assert asked.status_code == 303
-    number = desk.rows("plain_export")[-1]["request_no"]
-    assert desk.post(keeper, f"/exports/{number}/decide", {"do": "release"}).status_code == 403
-    assert desk.post(keeper, f"/exports/{number}/take").status_code == 422
-    assert desk.post(reviewer, f"/exports/{number}/decide", {"do": "release"}).status_code == 303
-    assert desk.post(desk.as_("业务员"), f"/exports/{number}/take").status_code == 403
-    taken = desk.post(keeper, f"/exports/{number}/take")
-    book = openpyxl.load_workbook(io.BytesIO(taken.content))
-    assert book.sheetnames == ["sheet1", "导出说明"]
-    assert IDENTITY.search(str(list(book["sheet1"].iter_rows(values_only=True))))
-    last = desk.rows("audit_event", "i")[-1]
-    assert (last["action"], last["actor"], last["purpose"]) == ("明文导出", "keeper", "发学籍平台核对更正")
-    assert desk.post(keeper, f"/exports/{number}/take").status_code == 422, "once"
-
-
-def test_the_ministrys_case_is_answered_in_the_same_queue(page: Page, desk: Desk) -> None:
-    number = plant_case(desk.store)
-    sign_in(page, desk, "业务员", "/conflicts?origin=case")
-    assert total(page.content()) == 1
-    assert "江苏省" in page.inner_text("tbody")
-    page.keyboard.press("j")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("h2:has-text('部级核查 C00000001')")
-    assert axe(page) == []
-    screen(page, "case")
-    keeper, before = desk.as_("隐私数据管理员"), row_of(desk, number)
-    refused = decide(desk, keeper, number, do="manual", reason="R01", note="x", value="130102200701011231")
-    assert (refused.status_code, "只能这样答复" in refused.text) == (422, True)
-    assert row_of(desk, number) == before
-    page.keyboard.press("1")
-    page.wait_for_url("**/conflicts?origin=case&done=*")
-    row = row_of(desk, number)
-    assert (row["state"], row["kind"], row["reason"]) == ("待复核", "保留本省学籍", "R41")
-
-
-def test_an_interrupted_bulk_says_so_and_is_taken_up_by_its_person(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions_apply, "CHUNK", 2)
-    with desk.store.reading() as reader:
-        clerk = acting(operator_named(reader, "clerk"))
-        order = Order(Filter(field=("MZM",), state=OPEN), Bulk.BY_RULE, "R03", "说明")
-        seen = preview(reader, clerk, order)
-    op_no = open_operation(desk.store, clerk, order, seen.token)
-    client = desk.as_("业务员")
-    assert "该任务已中断" in client.get(f"/jobs/{op_no}").text
-    assert desk.post(desk.as_("业务主管"), f"/jobs/{op_no}/stop").status_code == 403, "another's operation"
-    assert desk.post(client, f"/jobs/{op_no}/go-on").status_code == 303
-    for _ in range(200):
-        if "hx-get" not in client.get(f"/jobs/{op_no}").text:
-            break
-    row = next(r for r in desk.rows("bulk_operation") if r["op_no"] == op_no)
-    assert (row["state"], row["done"]) == ("已完成", seen.able)

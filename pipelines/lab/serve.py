@@ -31,6 +31,7 @@ from connectors.sample.run import TODAY, generate
 from hub.errors import HubError
 from hub.settings import Node
 from pipelines.lab.accounts import demo_accounts, told
+from pipelines.lab.disputes import dispute
 from pipelines.lab.round import run_lab
 from pipelines.lab.serving import (
     HOST,
@@ -52,6 +53,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOYED = ROOT / "deploy" / "dagster"
 PORT = 8013
 STUDENTS = 5_000
+# Students per school whose school says otherwise than the platform.
+DISPUTED = 60
 START_SECONDS = 180.0
 PREFIX = "/dagster"
 LOCATIONS = ("province", "ministry")
@@ -98,6 +101,7 @@ def build(folder: Path) -> Lab:
         part = folder / "sources.part"
         shutil.rmtree(part, ignore_errors=True)
         generate(part, province="13", students=STUDENTS, seed=1)
+        dispute(part, "13", schools=3, students=DISPUTED)
         part.rename(sources)
     if not (lab / "ministry").is_dir():
         typer.echo("建立成对的省级、部级节点 …")

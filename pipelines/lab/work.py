@@ -29,8 +29,8 @@ from quality.decisions_store import Acting, DecisionRefusedError, act, load
 
 # How many conflicts each treatment takes, in order of their numbers.
 TREATMENTS: Final = (
-    ("submit", 8), ("propose", 4), ("approve", 6), ("return", 5), ("postpone", 3), ("reject", 3), ("assign", 5),
-    ("overdue", 5),
+    ("submit", 16), ("propose", 6), ("approve", 12), ("return", 6), ("postpone", 4), ("reject", 4), ("assign", 12),
+    ("overdue", 9),
 )  # fmt: skip
 BULK_FIELDS: Final = 1
 DAYS_LATE: Final = 3
@@ -139,7 +139,7 @@ class _Week:
         c = DECISION.c
         query = (
             sa.select(c.entity, c.field)
-            .where(c.state == State.WAITING.value, c.clash.is_not(None))
+            .where(c.state == State.WAITING.value, c.clash.is_(None), c.suggest_source.is_not(None))
             .group_by(c.entity, c.field)
             .order_by(sa.func.count().desc(), c.field)
             .limit(BULK_FIELDS)
@@ -149,7 +149,7 @@ class _Week:
             orders = []
             for entity, field in chosen:
                 waiting = Filter(entity=(entity,), field=(field,), state=(State.WAITING.value,))
-                order = Order(waiting, Bulk.RETURN, "R06", "同号多行，请源头平台核实")
+                order = Order(waiting, Bulk.BY_RULE, "R01", "学校补录已核实，按规则批量处理")
                 found = preview(reader, self._acting("clerk"), order)
                 orders += [(order, found.token)] if found.able else []
         for order, token in orders:

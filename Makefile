@@ -23,6 +23,7 @@ demo: $(STAMP) ## the main job on the embedded defaults: a province settles, the
 test: $(STAMP) ## sets up servers where missing and runs every test
 	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql npm chromium fonts-noto-cjk
 	@bash deploy/setup/oracle-grammar.sh
+	@PYTHON=$(PY) bash deploy/setup/other-databases.sh
 	@bash deploy/setup/web-assets.sh --dev
 	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
 

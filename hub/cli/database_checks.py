@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hub.cli.finding import Finding
+from hub.cli.oracle_checks import of_oracle
 from hub.errors import HubError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from hub.store import Store
 
-# What the store's upgrade and its transactions need of an Oracle user.
-ORACLE_RIGHTS = ("CREATE SESSION", "CREATE TABLE")
 FREE_WARN = 2 << 30
 _POSTGRESQL_RIGHTS = (
     "SELECT has_schema_privilege(current_schema(), 'CREATE'), has_database_privilege(current_database(), 'TEMP')"
@@ -28,7 +27,6 @@ _POSTGRESQL_SPACE = (
     "SELECT COALESCE(t.spcname, 'pg_default') FROM pg_database d "
     "LEFT JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = current_database()"
 )
-_UNTRIED = "本程序尚未在真实的 Oracle 服务器上运行过；上线前先用测试用户跑一遍 ORACLE_URL 测试套件（见 deploy/oracle）"
 
 
 def of_database(store: Store) -> Iterator[Finding]:
@@ -36,7 +34,7 @@ def of_database(store: Store) -> Iterator[Finding]:
     try:
         with store.looking() as connection:
             kind = connection.dialect.name
-            look = {"oracle": _oracle, "postgresql": _postgresql}.get(kind, _sqlite)
+            look = {"oracle": of_oracle, "postgresql": _postgresql}.get(kind, _sqlite)
             yield from look(connection, store)
     except HubError as error:
         where = f"（{error.where}）" if error.where else ""
@@ -49,87 +47,6 @@ def _revision(store: Store) -> Iterator[Finding]:
     have, head = store.revision()
     state = "ok" if have == head else "warn"
     yield Finding("表", state, f"版本 {have or '未建表'}，应为 {head}", "初始化节点或运行数据库升级")
-
-
-def _ask(connection: sa.Connection, sql: str) -> list[Any] | None:
-    """Rows, or None where the user may not look or the view is not there."""
-    from sqlalchemy.exc import DBAPIError
-
-    try:
-        return list(connection.exec_driver_sql(sql))
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        return None
-
-
-def _unseen(name: str, view: str) -> Finding:
-    return Finding(name, "warn", f"看不到 {view}", "请数据库管理员核对，或授予该视图的查询权限")
-
-
-def _oracle(connection: sa.Connection, store: Store) -> Iterator[Finding]:
-    del store
-    from hub.store.oracle_session import client_mode
-
-    version = connection.dialect.server_version_info or ()
-    shown = ".".join(str(n) for n in version)
-    good = tuple(version) >= (11, 2)
-    yield Finding("数据库版本", "ok" if good else "bad", f"Oracle {shown}", "" if good else "须为 11.2 或更新")
-    mode = client_mode()
-    yield Finding("客户端方式", "ok", f"{mode}（thin 只支持 12.1 及更新，11g 须在 URL 中加 client=客户端目录）")
-    yield from _oracle_charset(connection)
-    yield from _oracle_rights(connection)
-    yield from _oracle_space(connection)
-    yield Finding("真实服务器", "warn", "未经真实 Oracle 验证", _UNTRIED)
-
-
-def _oracle_charset(connection: sa.Connection) -> Iterator[Finding]:
-    rows = _ask(connection, "SELECT p.value FROM nls_database_parameters p WHERE p.parameter = 'NLS_CHARACTERSET'")
-    if not rows:
-        yield _unseen("字符集", "nls_database_parameters")
-        return
-    name = str(rows[0][0])
-    state = {"AL32UTF8": "ok", "ZHS16GBK": "warn"}.get(name, "bad")
-    remedy = {
-        "ok": "",
-        "warn": "可用；但 GBK 之外的生僻字会使整批写入被拒（E3118），建议迁移到 AL32UTF8",
-        "bad": "请数据库管理员以 AL32UTF8 建库",
-    }[state]
-    yield Finding("字符集", state, name, remedy)
-
-
-def _oracle_rights(connection: sa.Connection) -> Iterator[Finding]:
-    rows = _ask(connection, "SELECT p.privilege FROM session_privs p")
-    if rows is None:
-        yield _unseen("权限", "session_privs")
-        return
-    missing = sorted(set(ORACLE_RIGHTS) - {str(r[0]) for r in rows})
-    if missing:
-        yield Finding("权限", "bad", f"缺少 {'、'.join(missing)}", f"GRANT {', '.join(missing)} TO 该用户")
-    else:
-        yield Finding("权限", "ok", "、".join(ORACLE_RIGHTS))
-
-
-def _oracle_space(connection: sa.Connection) -> Iterator[Finding]:
-    used = _ask(connection, "SELECT u.default_tablespace, u.temporary_tablespace FROM user_users u")
-    if not used:
-        yield _unseen("表空间", "user_users")
-        return
-    home, temporary = (str(v) for v in used[0])
-    if home.upper() == "SYSTEM":
-        yield Finding("表空间", "bad", "默认表空间是 SYSTEM", "ALTER USER 该用户 DEFAULT TABLESPACE 专用表空间")
-        return
-    quotas = _ask(connection, "SELECT q.tablespace_name, q.bytes, q.max_bytes FROM user_ts_quotas q") or []
-    mine = next((q for q in quotas if str(q[0]) == home), None)
-    detail = f"{home}，临时 {temporary}"
-    if mine is None:
-        step = f"核对配额：ALTER USER 该用户 QUOTA UNLIMITED ON {home}（已有 UNLIMITED TABLESPACE 者可忽略）"
-        yield Finding("表空间", "warn", f"{detail}，没有查到配额", step)
-        return
-    limit, taken = int(mine[2]), int(mine[1])
-    short = limit >= 0 and limit - taken < FREE_WARN
-    room = "不限" if limit < 0 else f"余 {(limit - taken) / (1 << 30):.1f} GiB"
-    yield Finding("表空间", "warn" if short else "ok", f"{detail}，配额{room}", "扩大配额" if short else "")
 
 
 def _postgresql(connection: sa.Connection, store: Store) -> Iterator[Finding]:

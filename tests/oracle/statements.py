@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -124,3 +125,9 @@ def of_the_store(catalog: Catalog, version: tuple[int, ...]) -> list[str]:
 def _standing(tables: Tables, made: sa.Dialect) -> list[str]:
     drops = [f"DROP TABLE {t.name}" for t in standing(tables)]
     return [*(stage_ddl(t, made) for t in standing(tables)), *drops, str(CreateTable(REJECT).compile(dialect=made))]
+
+
+def of_script(path: Path) -> list[str]:
+    """Statements of a SQL*Plus script, each ended by a line that holds `/` alone; comments left out."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("--")]
+    return [s.strip() for s in "\n".join(lines).split("\n/") if s.strip()]

@@ -14,10 +14,21 @@ from hub.store import open_store
 from tests.servers import PostgresServer, free_port
 from tests.store.oracle import oracle_schema, stand_in
 
-VIEWS = {
-    "session_privs": ("privilege VARCHAR2(40 CHAR)", ["CREATE SESSION"]),
-    "user_users": ("default_tablespace VARCHAR2(30 CHAR), temporary_tablespace VARCHAR2(30 CHAR)", ["SYSTEM", "TEMP"]),
+Views = dict[str, tuple[str, list[list[object]]]]
+_USERS = "default_tablespace VARCHAR2(30 CHAR), temporary_tablespace VARCHAR2(30 CHAR)"
+_QUOTAS = "tablespace_name VARCHAR2(30 CHAR), bytes NUMBER(19), max_bytes NUMBER(19)"
+POOR: Views = {
+    "session_privs": ("privilege VARCHAR2(40 CHAR)", [["CREATE SESSION"]]),
+    "user_users": (_USERS, [["SYSTEM", "TEMP"]]),
 }
+WIDE: Views = {
+    "session_privs": (
+        "privilege VARCHAR2(40 CHAR)", [["CREATE SESSION"], ["CREATE TABLE"], ["DROP ANY TABLE"], ["SELECT ANY TABLE"]],
+    ),
+    "user_users": (_USERS, [["HUB", "TEMP"]]),
+    "user_ts_quotas": (_QUOTAS, [["HUB", 1 << 30, 2 << 30]]),
+    "user_free_space": ("tablespace_name VARCHAR2(30 CHAR), bytes NUMBER(19)", [["HUB", 1 << 29], ["HUB", 1 << 29]]),
+}  # fmt: skip
 
 
 def findings(url: str, catalog: Catalog) -> dict[str, Finding]:
@@ -50,20 +61,35 @@ def test_a_database_that_does_not_answer_is_one_finding(catalog: Catalog) -> Non
     assert "geheim" not in str(found)
 
 
-def test_an_oracle_user_without_rights_or_room_is_told_what_to_grant(catalog: Catalog) -> None:
+def of_stand_in(views: Views, catalog: Catalog) -> dict[str, Finding]:
+    """Findings about the stand-in, its dictionary saying what a server would."""
     with oracle_schema(bare=True) as url:
         if not stand_in():
             pytest.skip("a real server has these views of its own")
         engine = sa.create_engine(url)
         with engine.begin() as connection:
-            for name, (columns, values) in VIEWS.items():
-                shown = ", ".join(f"'{v}'" for v in values)
+            for name, (columns, rows) in views.items():
                 connection.exec_driver_sql(f"CREATE TABLE {name} ({columns})")
-                connection.exec_driver_sql(f"INSERT INTO {name} SELECT {shown} FROM dual")
+                for row in rows:
+                    shown = ", ".join(f"'{v}'" if isinstance(v, str) else str(v) for v in row)
+                    connection.exec_driver_sql(f"INSERT INTO {name} SELECT {shown} FROM dual")
         engine.dispose()
-        found = findings(url, catalog)
+        return findings(url, catalog)
+
+
+def test_an_oracle_user_without_rights_or_room_is_told_what_to_grant(catalog: Catalog) -> None:
+    found = of_stand_in(POOR, catalog)
     assert found["字符集"].state == "ok"
     assert (found["权限"].state, found["权限"].remedy) == ("bad", "GRANT CREATE TABLE TO 该用户")
     assert found["表空间"].state == "bad"
     assert found["客户端方式"].detail.startswith("thin")
     assert found["真实服务器"].state == "warn"
+
+
+def test_an_oracle_user_with_too_much_right_and_too_little_room_is_told_so(catalog: Catalog) -> None:
+    found = of_stand_in(WIDE, catalog)
+    assert found["权限"].state == "ok"
+    assert (found["多余权限"].state, "DROP ANY TABLE" in found["多余权限"].detail) == ("warn", True)
+    assert (found["表空间"].state, "余 1.0 GiB" in found["表空间"].detail) == ("warn", True)
+    assert (found["空闲空间"].state, "1.0 GiB" in found["空闲空间"].detail) == ("warn", True)
+    assert (found["用户下的表"].state, found["用户下的表"].remedy[:5]) == ("warn", "为本系统另")

@@ -8,11 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from hub.catalog import Catalog
+from hub.store.tables import build_tables
 from tests.oracle.findings import VERSIONS, findings, rendered
 from tests.oracle.judge import COMMITTED, grammar_is_here, judge, parse, shape
 from tests.oracle.recording import Recorder, recording
 from tests.oracle.rules import empty_texts, faults
-from tests.oracle.statements import of_migrations, of_the_store
+from tests.oracle.statements import of_migrations, of_script, of_the_store
+
+PARTITIONS = Path(__file__).parents[2] / "deploy" / "oracle" / "partitions.sql"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,20 @@ def test_migrations_and_the_store_itself_can_go_to_oracle(version: tuple[int, ..
     assert [(f, s[:200]) for s in said for f in faults(s, version)] == []
     assert any("MERGE INTO g_xs " in s for s in said)
     assert judge(said).refused == ()
+
+
+def test_the_partition_script_keeps_every_key_and_index_of_its_tables(catalog: Catalog) -> None:
+    said = of_script(PARTITIONS)
+    assert [(f, s) for s in said for v in VERSIONS for f in faults(s, v)] == []
+    assert judge(said).refused == ()
+    tables = build_tables(catalog)
+    for name in ("g_xs", "h_xs"):
+        made = " ".join(s for s in said if f" {name}" in s)
+        for index in tables[name].indexes:
+            columns = ", ".join(c.name for c in index.columns)
+            assert f"CREATE INDEX {index.name} ON {name} ({columns}) LOCAL" in made
+        if tables[name].primary_key.columns:
+            assert f"CONSTRAINT {tables[name].primary_key.name} PRIMARY KEY (node, pk)" in made
 
 
 def test_every_statement_heard_has_a_verdict(heard: Recorder, catalog: Catalog) -> None:

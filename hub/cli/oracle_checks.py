@@ -1,0 +1,139 @@
+"""What `hub doctor --db` asks of an Oracle database: version, client, character set, rights, room, whose tables stand.
+
+Each question that the user may not ask is a finding of its own. Says with the findings that no real server was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from hub.cli.finding import Finding
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from hub.store import Store
+
+# What the store's upgrade and its transactions need of an Oracle user.
+ORACLE_RIGHTS: Final = ("CREATE SESSION", "CREATE TABLE")
+FREE_WARN: Final = 2 << 30
+_UNTRIED: Final = (
+    "本程序尚未在真实的 Oracle 服务器上运行过；上线前先用测试用户跑一遍 ORACLE_URL 测试套件（见 deploy/oracle）"
+)
+_CHARSET: Final = "SELECT p.value FROM nls_database_parameters p WHERE p.parameter = 'NLS_CHARACTERSET'"
+
+
+def of_oracle(connection: sa.Connection, store: Store) -> Iterator[Finding]:
+    """Findings about an Oracle database that answers."""
+    from hub.store.oracle_session import client_mode
+
+    version = connection.dialect.server_version_info or ()
+    shown = ".".join(str(n) for n in version)
+    good = tuple(version) >= (11, 2)
+    yield Finding("数据库版本", "ok" if good else "bad", f"Oracle {shown}", "" if good else "须为 11.2 或更新")
+    mode = client_mode()
+    yield Finding("客户端方式", "ok", f"{mode}（thin 只支持 12.1 及更新，11g 须在 URL 中加 client=客户端目录）")
+    yield from _oracle_charset(connection)
+    rights = _ask(connection, "SELECT p.privilege FROM session_privs p")
+    held = None if rights is None else {str(r[0]) for r in rights}
+    yield from _rights(held)
+    yield from _space(connection, held or set())
+    yield from _tenants(connection, store)
+    yield Finding("真实服务器", "warn", "未经真实 Oracle 验证", _UNTRIED)
+
+
+def _oracle_charset(connection: sa.Connection) -> Iterator[Finding]:
+    rows = _ask(connection, _CHARSET)
+    if not rows:
+        yield _unseen("字符集", "nls_database_parameters")
+        return
+    name = str(rows[0][0])
+    state = {"AL32UTF8": "ok", "ZHS16GBK": "warn"}.get(name, "bad")
+    remedy = {
+        "ok": "",
+        "warn": "可用；但 GBK 之外的生僻字会使整批写入被拒（E3118），建议迁移到 AL32UTF8",
+        "bad": "请数据库管理员以 AL32UTF8 建库",
+    }[state]
+    yield Finding("字符集", state, name, remedy)
+
+
+def _rights(held: set[str] | None) -> Iterator[Finding]:
+    if held is None:
+        yield _unseen("权限", "session_privs")
+        return
+    missing = sorted(set(ORACLE_RIGHTS) - held)
+    if missing:
+        yield Finding("权限", "bad", f"缺少 {'、'.join(missing)}", f"GRANT {', '.join(missing)} TO 该用户")
+        return
+    yield Finding("权限", "ok", "、".join(ORACLE_RIGHTS))
+    wide = sorted(p for p in held if " ANY " in p)
+    if wide:
+        shown = f"另有 {len(wide)} 项 ANY 权限，如 {wide[0]}"
+        yield Finding("多余权限", "warn", shown, "本程序不需要：请收回 DBA 等角色，或另建专用用户")
+
+
+def _space(connection: sa.Connection, held: set[str]) -> Iterator[Finding]:
+    used = _ask(connection, "SELECT u.default_tablespace, u.temporary_tablespace FROM user_users u")
+    if not used:
+        yield _unseen("表空间", "user_users")
+        return
+    home, temporary = (str(v) for v in used[0])
+    if home.upper() == "SYSTEM":
+        yield Finding("表空间", "bad", "默认表空间是 SYSTEM", "ALTER USER 该用户 DEFAULT TABLESPACE 专用表空间")
+        return
+    detail = f"{home}，临时 {temporary}"
+    quotas = _ask(connection, "SELECT q.tablespace_name, q.bytes, q.max_bytes FROM user_ts_quotas q") or []
+    mine = next((q for q in quotas if str(q[0]) == home), None)
+    if mine is None and "UNLIMITED TABLESPACE" not in held:
+        yield Finding("表空间", "warn", f"{detail}，没有查到配额", f"ALTER USER 该用户 QUOTA UNLIMITED ON {home}")
+        return
+    limit, taken = (-1, 0) if mine is None else (int(mine[2]), int(mine[1]))
+    short = limit >= 0 and limit - taken < FREE_WARN
+    room = "不限" if limit < 0 else f"余 {(limit - taken) / (1 << 30):.1f} GiB"
+    yield Finding("表空间", "warn" if short else "ok", f"{detail}，配额{room}", "扩大配额" if short else "")
+    yield from _free(connection, home)
+
+
+def _free(connection: sa.Connection, home: str) -> Iterator[Finding]:
+    """A quota promises nothing: the files of the tablespace may be full, or grow by themselves."""
+    rows = _ask(connection, "SELECT f.tablespace_name, SUM(f.bytes) FROM user_free_space f GROUP BY f.tablespace_name")
+    if rows is None:
+        return
+    free = next((int(r[1]) for r in rows if str(r[0]) == home), 0)
+    shown = f"{home} 现有文件中空闲 {free / (1 << 30):.1f} GiB"
+    step = "请数据库管理员确认数据文件可自动扩展（AUTOEXTEND）或加数据文件"
+    yield Finding("空闲空间", "ok" if free >= FREE_WARN else "warn", shown, "" if free >= FREE_WARN else step)
+
+
+def _tenants(connection: sa.Connection, store: Store) -> Iterator[Finding]:
+    """The user is the hub's alone, or an upgrade may meet a table of the same name (E3117)."""
+    from hub.store.oracle_stage import REJECT, standing
+
+    rows = _ask(connection, "SELECT t.table_name FROM user_tables t")
+    if rows is None:
+        yield _unseen("用户下的表", "user_tables")
+        return
+    ours = {"alembic_version", REJECT.name, *store.tables.metadata.tables, *(t.name for t in standing(store.tables))}
+    others = sorted({str(r[0]).lower() for r in rows} - ours)
+    if others:
+        shown = f"另有 {len(others)} 张不属于本系统的表，如 {others[0]}"
+        yield Finding("用户下的表", "warn", shown, "为本系统另建一个空的 Oracle 用户（schema）")
+    else:
+        yield Finding("用户下的表", "ok", f"{len(rows)} 张，都是本系统的")
+
+
+def _ask(connection: sa.Connection, sql: str) -> list[Any] | None:
+    """Rows, or None where the user may not look or the view is not there."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        return list(connection.exec_driver_sql(sql))
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return None
+
+
+def _unseen(name: str, view: str) -> Finding:
+    return Finding(name, "warn", f"看不到 {view}", "请数据库管理员核对，或授予该视图的查询权限")

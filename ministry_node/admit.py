@@ -1,9 +1,9 @@
 """Admission: from an envelope to a manifest that may be believed (protocol 4.2, 6.2).
 
-Decides in two parts. `admit` is what must hold before a batch is anybody's: its faults leave evidence and an alarm, no
-receipt and no state. `sealed_faults` are about signed content that shipping again does not change: they are answered
-when it is the batch's turn in its stream, because a verdict that consumes a number cannot be given out of order.
-No I/O.
+What must hold before a batch is anybody's is `hub.batch.admission.authenticate`: its faults leave evidence and an
+alarm, no receipt and no state. Decides the rest: `sealed_faults` are about signed content that shipping again does not
+change; they are answered when it is the batch's turn in its stream, because a verdict that consumes a number cannot be
+given out of order. No I/O.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hub.batch.admission import VerifiedManifest, recipient_certs
-from hub.batch.envelope import PayloadType, verify
-from hub.batch.layout import NameKind, parse_name
 from hub.batch.limits import check_declared
-from hub.batch.manifest import CodesetRef, Manifest, SchemaRef, read_manifest
+from hub.batch.manifest import CodesetRef, Manifest, SchemaRef
 from hub.batch.sequence import BatchHeader, check_window
 from hub.case_form import ANSWER
 from hub.catalog import Catalog
@@ -44,25 +42,6 @@ class Terms:
 
     certs: tuple[EncryptionCert, ...]
     warnings: tuple[str, ...]
-
-
-def admit(envelope: bytes, name: str, *, uploader: str, trust: TrustList, at: datetime) -> VerifiedManifest:
-    """Envelope, signature, name, suite and version. Raises RefusedError of the first class of protocol 7.3."""
-    parsed = parse_name(name)
-    if parsed.kind is not NameKind.MANIFEST or parsed.stream_id is None:
-        raise refused("E_NAME", "不是批次清单的文件名", where=name)
-    stream_id = parsed.stream_id
-    if uploader != stream_id.sender:
-        raise refused("E_NAME", f"由 {uploader} 上传，文件名属于 {stream_id.sender}", where=name)
-    verified = verify(
-        envelope, payload_type=PayloadType.BATCH_MANIFEST, trust=trust, role=stream_id.manifest_role, at=at, where=name
-    )
-    minimum = trust.member(stream_id.sender).min_protocol
-    manifest = read_manifest(verified.payload, minimum_version=minimum, where=name)
-    if (manifest.stream_id, manifest.seq) != (stream_id, parsed.seq):
-        raise refused("E_NAME", f"签名内容是批次 {manifest.batch_id}", where=name)
-    trust.require_suite(manifest.sender, manifest.suite, where=name)
-    return VerifiedManifest(manifest, verified.payload, verified.digest, verified.signer, name)
 
 
 def sealed_faults(

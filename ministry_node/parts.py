@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hub.batch.admission import authenticate
 from hub.batch.layout import StreamId, manifest_name
 from hub.batch.manifest import Manifest
 from hub.errors import HubError, RefusedError
 from ministry_node import evidence, pickup, receipts
-from ministry_node.admit import admit
 from ministry_node.apply import Case
 from ministry_node.desk import Desk
 
@@ -68,7 +68,7 @@ def reopen(desk: Desk, stream_id: StreamId, earlier: tuple[receipts.Issued, ...]
         raise _lost(name) from None
     first_seen = earlier[0].receipt.received_at
     trust = desk.keyring.trust
-    verified = admit(envelope, name, uploader=stream_id.party, trust=trust, at=first_seen)
+    verified = authenticate(envelope, name, uploader=stream_id.party, trust=trust, at=first_seen)
     if verified.digest != last.manifest_digest:
         raise _lost(name)
     paths = tuple(folder / entry.name for entry in verified.manifest.files)

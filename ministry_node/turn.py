@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from hub.batch.admission import authenticate
 from hub.batch.layout import manifest_name, parse_name
 from hub.batch.receipt import ReceiptCounts
 from hub.batch.sequence import Sequence, SequenceDecision, judge
@@ -17,7 +18,7 @@ from hub.errors import HubError, InputError, RefusedError
 from hub.trust.trust_list import Freshness
 from hub.verdict import Verdict, refused
 from ministry_node import pickup, position, receipts, recovery, refusals
-from ministry_node.admit import admit, header_of
+from ministry_node.admit import header_of
 from ministry_node.apply import Case, Overtaken, note_replay
 from ministry_node.decide import DUPLICATE, REJECTED, TAKES_EFFECT, Decision
 from ministry_node.desk import Alarm
@@ -118,7 +119,7 @@ class Turn:
             return None
         try:
             envelope = copy.read_bytes()
-            verified = admit(envelope, name, uploader=party, trust=desk.keyring.trust, at=desk.at)
+            verified = authenticate(envelope, name, uploader=party, trust=desk.keyring.trust, at=desk.at)
         except RefusedError as failure:
             return self._rejected(failure, name, refusals.reject(desk, party, failure, name, copy))
         return self._judge(Case(verified, envelope, desk.at, ()), Parts(ready.names, {name: copy}))

@@ -23,13 +23,45 @@ from hub.verdict import refused
 
 @dataclass(frozen=True)
 class VerifiedManifest:
-    """A manifest that passed every check of `open_manifest`, with the exact bytes that were signed."""
+    """A manifest that passed `authenticate`, with the exact bytes that were signed."""
 
     manifest: Manifest
     payload: bytes
     digest: str
     signer: TrustedKey
     envelope_name: str
+
+
+def authenticate(
+    envelope: bytes,
+    name: str,
+    *,
+    uploader: str,
+    trust: TrustList,
+    at: datetime,
+    crls: CrlSet | None = None,
+) -> VerifiedManifest:
+    """What must hold before a batch is anybody's: envelope, signature, role, version, name, suite (7.3, first class).
+
+    `name`: file name as found; `uploader`: party whose account or folder it came from (`moe` or a province code);
+    `at`: time of receipt. Raises RefusedError; E_ROLE for what another party's account has uploaded, however well it
+    is signed.
+    """
+    parsed = parse_name(name)
+    if parsed.kind is not NameKind.MANIFEST or parsed.stream_id is None:
+        raise refused("E_NAME", "不是批次清单的文件名", where=name)
+    stream_id = parsed.stream_id
+    if uploader != stream_id.sender:
+        raise refused("E_ROLE", f"由 {uploader} 上传，文件名属于 {stream_id.sender}", where=name)
+    role = stream_id.manifest_role
+    kind = PayloadType.BATCH_MANIFEST
+    verified = verify(envelope, payload_type=kind, trust=trust, role=role, at=at, crls=crls, where=name)
+    minimum = trust.member(stream_id.sender).min_protocol
+    manifest = read_manifest(verified.payload, minimum_version=minimum, where=name)
+    if (manifest.stream_id, manifest.seq) != (stream_id, parsed.seq):
+        raise refused("E_NAME", f"签名内容是批次 {manifest.batch_id}", where=name)
+    trust.require_suite(manifest.sender, manifest.suite, where=name)
+    return VerifiedManifest(manifest, verified.payload, verified.digest, verified.signer, name)
 
 
 def open_manifest(
@@ -41,32 +73,13 @@ def open_manifest(
     at: datetime,
     crls: CrlSet | None = None,
 ) -> VerifiedManifest:
-    """Everything about a manifest that needs no stream state and no files.
+    """Everything about a manifest that needs no stream state and no files: `authenticate`, recipients, declared sizes.
 
-    `name`: file name as found; `uploader`: party whose account or folder it came from (`moe` or a province code);
-    `at`: time of receipt. Raises RefusedError with a protocol 7.3 code.
+    Raises RefusedError with a protocol 7.3 code.
     """
-    parsed = parse_name(name)
-    if parsed.kind is not NameKind.MANIFEST or parsed.stream_id is None:
-        raise refused("E_NAME", "不是批次清单的文件名", where=name)
-    stream_id = parsed.stream_id
-    if uploader != stream_id.sender:
-        raise refused("E_NAME", f"由 {uploader} 上传，文件名属于 {stream_id.sender}", where=name)
-    verified = verify(
-        envelope,
-        payload_type=PayloadType.BATCH_MANIFEST,
-        trust=trust,
-        role=stream_id.manifest_role,
-        at=at,
-        crls=crls,
-        where=name,
-    )
-    minimum = trust.member(stream_id.sender).min_protocol
-    manifest = read_manifest(verified.payload, minimum_version=minimum, where=name)
-    if (manifest.stream_id, manifest.seq) != (stream_id, parsed.seq):
-        raise refused("E_NAME", f"签名内容是批次 {manifest.batch_id}", where=name)
-    check_trust(manifest, trust, at=at, where=name)
-    return VerifiedManifest(manifest, verified.payload, verified.digest, verified.signer, name)
+    found = authenticate(envelope, name, uploader=uploader, trust=trust, at=at, crls=crls)
+    check_trust(found.manifest, trust, at=at, where=name)
+    return found
 
 
 def check_trust(manifest: Manifest, trust: TrustList, *, at: datetime, where: str = "") -> None:

@@ -107,8 +107,8 @@ def decrypt_file(
     """Decrypt `src` into the new file `dst`; returns what was found.
 
     With `expect` (from the manifest) the ciphertext's size and digest are checked before it is parsed (E_FILE_SIZE,
-    E_FILE_DIGEST) and the plaintext's before `dst` appears (E_PLAIN_DIGEST). E_RECIPIENT when the file is not for
-    `cert`, E_DECRYPT for every other fault of protocol 5.4. On failure no plaintext is left behind.
+    E_FILE_DIGEST) and the plaintext's before `dst` appears (E_PLAIN_DIGEST). E_DECRYPT for every fault of
+    protocol 5.4, a file that is not for `cert` among them. On failure no plaintext is left behind.
     """
     if keyid_of(private_key.public_key()) != cert_keyid(cert):
         raise KeyMaterialError("E1203", "解密私钥与证书不匹配", step="核对密钥目录中的证书与私钥是否为同一对")
@@ -149,9 +149,9 @@ def recipient_ids(src: Path) -> frozenset[RecipientId]:
 
 
 def check_recipients(src: Path, certs: Sequence[x509.Certificate]) -> None:
-    """The RecipientInfos are exactly these certificates, no more and no fewer; else E_RECIPIENT (protocol 3.3)."""
+    """The RecipientInfos are exactly these certificates, no more, no fewer; else E_DECRYPT (protocol 3.3, 15 #24)."""
     if recipient_ids(src) != {recipient_id(cert) for cert in certs}:
-        raise refused("E_RECIPIENT", "密文的收件方与清单所列不同", where=src.name)
+        raise refused("E_DECRYPT", "密文的收件方与清单所列不同", where=src.name)
 
 
 def check_cipher_file(src: Path, expect: PartDigest, *, chunk_bytes: int = CHUNK_BYTES) -> None:
@@ -178,7 +178,7 @@ def _ours(found: Sequence[RecipientInfo], cert: x509.Certificate, where: str) ->
     own = recipient_id(cert)
     matching = [info for info in found if info.rid == own]
     if not matching:
-        raise refused("E_RECIPIENT", "密文不是发给本节点的", where=where)
+        raise refused("E_DECRYPT", "密文不是发给本节点的", where=where)
     if len({info.rid for info in found}) != len(found):
         raise DerError("one recipient stands twice")
     return matching[0]

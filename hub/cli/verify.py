@@ -59,7 +59,7 @@ def verify(
         name, check = bad[0]
         step = "按篡改处置：保留现场，与对方核对该批次的原件"
         raise VerificationError(
-            "E3502", f"{check.name}不成立：{check.detail}（共 {len(bad)} 处）", where=name, step=step
+            "E3502", f"{check.name}不成立：{_what(check)}（共 {len(bad)} 处）", where=name, step=step
         )
 
     def render(console: Console) -> None:
@@ -139,3 +139,8 @@ def _print(console: Console, found: dict[str, list[Check]]) -> None:
         console.print(name)
         for check in checks:
             console.print(f"  {MARKS[check.ok]} {check.name}　{check.detail}")
+
+
+def _what(check: Check) -> str:
+    """What is wrong, without the next step of its own that a refusal to a sender would have."""
+    return check.detail.split("　下一步：")[0]

@@ -59,7 +59,7 @@ def preview(
 ) -> Preview:  # fmt: skip
     """Rows of one part. `source`: its change file, which spares the decryption.
 
-    Raises `UsageError` E1471 when this node keeps neither, and what decrypting raises (E_FILE_DIGEST, E_RECIPIENT …).
+    Raises `UsageError` E1471 when this node keeps neither, and what decrypting raises (E_FILE_DIGEST, E_DECRYPT …).
     """
     entity = catalog.entities.get(entry.entity)
     if source is not None:

@@ -79,8 +79,11 @@ class Nation:
         return made
 
 
+@pytest.mark.row(23, "p11's manifest uploaded by p12, under either name", "E_ROLE")
 @pytest.mark.row(80, "32 provinces send what an outage held back, at once", "fair turns, nobody starves, all receipts")
-def test_row_80_every_province_has_its_turn_and_its_receipts_whatever_another_one_sends(province: Province) -> None:
+def test_row_23_and_80_every_province_has_its_turn_and_its_receipts_and_none_speaks_for_another(
+    province: Province,
+) -> None:
     nation = Nation.around(province)
     counts = {party: BACKLOG if party == LATE else EACH for party in nation.signers}
     sent: dict[str, list[Forged]] = {}
@@ -124,3 +127,11 @@ def test_row_80_every_province_has_its_turn_and_its_receipts_whatever_another_on
         (BAD, 1, "APPLIED"),
         (BAD, 2, "APPLIED"),
     ]
+
+    before = province.state()
+    (theirs,) = nation.heartbeats("11", EACH + 1)[EACH:]  # genuine, and the next one of its stream
+    for name in (theirs.name, theirs.name.replace("11-", "12-", 1)):
+        (nation.ready("12") / name).write_bytes(theirs.envelope)
+    judged = [(d.party, d.verdict, d.code) for d in province.intake().decisions]
+    assert judged == [("12", "REJECTED", "E_ROLE")] * 2
+    assert province.state() == before

@@ -106,7 +106,7 @@ def test_recipient_infos_are_exactly_the_certificates(net: Network, sealed: tupl
     certs = [pair.cert for pair in net.encrypt.values()]
     assert recipient_ids(path) == {recipient_id(cert) for cert in certs}
     check_recipients(path, certs)
-    assert code_of(lambda: check_recipients(path, certs[:-1])) == "E_RECIPIENT"
+    assert code_of(lambda: check_recipients(path, certs[:-1])) == "E_DECRYPT"
 
 
 def test_one_flipped_bit_is_refused_before_anything_is_decrypted(net: Network, sealed: tuple[Path, PartDigest]) -> None:
@@ -146,7 +146,7 @@ def test_missing_and_truncated_files_have_codes_of_their_own(net: Network, seale
 def test_ciphertext_for_another_party_is_refused(net: Network, tmp_path: Path) -> None:
     """Protocol 15 #24: not addressed to us, and addressed to us with a key that is not ours."""
     path, digest = seal(net, tmp_path, ["13", "12"])
-    assert attempt(net, path, "moe", digest) == "E_RECIPIENT"
+    assert attempt(net, path, "moe", digest) == "E_DECRYPT"
     mislabelled = net.authority.issue_encryption(net.encrypt["13"].cert.public_key(), "x", now=NOW)  # type: ignore[arg-type]
     info = wrap_for(mislabelled, os.urandom(32), os.urandom)
     ours = recipient_id(net.encrypt["moe"].cert)

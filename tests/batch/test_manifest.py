@@ -128,7 +128,7 @@ def test_a_manifest_under_another_name_is_refused(net: Network) -> None:
     """Protocol 15 #23."""
     batch = manifest(net)
     assert admitted(net, batch, name=manifest_name("13-up-main-e0001-s0000000002")) == "E_NAME"
-    assert admitted(net, batch, uploader="12") == "E_NAME"
+    assert admitted(net, batch, uploader="12") == "E_ROLE"
     assert admitted(net, batch, name="13-up-main-e0001-s0000000001.f01.cms") == "E_NAME"
     renamed = manifest_name("12-up-main-e0001-s0000000001")
     assert admitted(net, batch, name=renamed, uploader="12") == "E_ROLE"

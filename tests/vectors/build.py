@@ -176,7 +176,7 @@ def _cms() -> Iterator[Entry]:
         encrypt_file(plain, target, certs[1:], Chain(b"other"))
         foreign = target.read_bytes()
     yield "cms", "cms-good.cms", good, None
-    yield "cms", "cms-bad-not-a-recipient.cms", foreign, "E_RECIPIENT"
+    yield "cms", "cms-bad-not-a-recipient.cms", foreign, "E_DECRYPT"
     for name, spoil in SPOILT.items():
         yield "cms", f"cms-bad-{name}.cms", spoil(good), "E_DECRYPT"
 

@@ -4,7 +4,7 @@ Decides what is built when it is missing (sample, lab, one round, accounts, work
 Dagster is reached through the consoles only: two webservers under `/dagster`, one of them read-only, share one pair of
 code servers.
 
-    .serve/sources  .serve/lab      sample of 5,000 students, province and ministry
+    .serve/sources  .serve/lab      sample of 20,000 students, province and ministry
     .serve/dagster                  the Dagster instance and its processes' logs
 """
 
@@ -52,7 +52,7 @@ from province_node.changeset import counted
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYED = ROOT / "deploy" / "dagster"
 PORT = 8013
-STUDENTS = 5_000
+STUDENTS = 20_000
 # Students per school whose school says otherwise than the platform.
 DISPUTED = 60
 START_SECONDS = 180.0

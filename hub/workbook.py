@@ -53,12 +53,14 @@ class Sheet:
 def stream_book(sheets: Sequence[Sheet], *, author: str = "", purpose: str = "") -> Iterator[bytes]:
     """The bytes of a workbook, a block at a time."""
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as book:
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as book:
         for name, text in _frame([s.name for s in sheets], author, purpose):
             book.writestr(zipfile.ZipInfo(name, _EPOCH), _HEAD + text, zipfile.ZIP_DEFLATED)
         yield sink.taken()
         for at, sheet in enumerate(sheets, start=1):
-            with book.open(zipfile.ZipInfo(f"xl/worksheets/sheet{at}.xml", _EPOCH), "w", force_zip64=True) as part:
+            entry = zipfile.ZipInfo(f"xl/worksheets/sheet{at}.xml", _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED  # an entry of its own does not take the archive's
+            with book.open(entry, "w", force_zip64=True) as part:
                 for text in _sheet(sheet):
                     part.write(text.encode())
                     yield sink.taken()

@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.responses import Response
 
-from hub.errors import HubError, InputError
+from hub.errors import HubError, InputError, UsageError
 from hub.roles_store import operator_named
 from hub.web import Ask, Section
 from hub.web.plaintext import reveal
-from quality.decisions import CASE_KINDS, Action, Conflict, Kind, Move, Proposal, stale
+from quality.decisions import CASE_KINDS, Action, Conflict, Kind, Move, Proposal, State, stale
 from quality.decisions_list import next_of
 from quality.decisions_sheet import refuse_mask
 from quality.decisions_store import Acting, DecisionRefusedError, act_all, load
@@ -27,7 +28,7 @@ from quality.reasons import reasons_for
 from quality.web.counted import forget
 from quality.web.dossier import Dossier, dossier
 from quality.web.query import acting_of, asked
-from quality.web.wording import deciders, province_names, school_names
+from quality.web.wording import deciders, province_names, school_names, source_name
 
 section: Final = Section("conflict", "quality.web", nodes=("province",))
 # What a one-key decision gives as its reason: the authority's value is taken for right, another one was verified.
@@ -79,7 +80,7 @@ def show(
     return ask.page(
         "conflicts/detail.html", status=status, d=covered, row=row, school=school, people=people, after=after,
         error=error, kept=kept or Kept(), query=ask.request.url.query, last=_last(ask, covered) if status == 409 else "",
-        own=row["proposer"] == ask.operator.person, reasons=reasons_for, provinces=province_names(), answers=CASE_KINDS, done=_done(ask),
+        own=row["proposer"] == ask.operator.person, reasons=reasons_for, provinces=province_names(), answers=CASE_KINDS, done=_done(ask), days=_days(ask, _waits_since(covered)), source_name=source_name,
         here=quote(f"/conflicts/{number}" + (f"?{ask.request.url.query}" if ask.request.url.query else "")),
     )  # fmt: skip
 
@@ -123,6 +124,8 @@ def assign(ask: Ask) -> Response:
     to = ask.form.get("assignee", "").strip()
     with ask.site.store.reading() as reader:
         operator_named(reader, to)
+        if to not in deciders(reader):
+            raise UsageError("E3337", "该账号没有处理冲突的角色，不能承办", where=to, step="改选业务员或业务主管")
     return _simple(ask, Move(Action.ASSIGN, assignee=to))
 
 
@@ -243,6 +246,16 @@ def _done(ask: Ask) -> dict[str, Any] | None:
     except DecisionRefusedError:
         return None
     return {"number": number, "state": row["state"], "mine": row["proposer"] == ask.operator.person}
+
+
+def _waits_since(found: Dossier) -> str:
+    """Since when the platform's answer is waited for, empty when it is not."""
+    waits = found.row["state"] == str(State.RETURNED) and found.corrections
+    return str(found.corrections[0]["asked_at"]) if waits else ""
+
+
+def _days(ask: Ask, since: str) -> int | None:
+    return (ask.at - datetime.fromisoformat(since)).days if since else None
 
 
 def _last(ask: Ask, found: Dossier) -> str:

@@ -17,7 +17,7 @@ from hub.cli.trace import Tracer
 from hub.masking import is_masked, mask_key, mask_value, swept
 from hub.settings import Node
 from hub.store import Reader
-from hub.store.decision_tables import DECISION
+from hub.store.decision_tables import CORRECTION, DECISION
 from hub.store.ledger import EXTRACT
 from quality.case_notice import Notice, notice_of
 from quality.decisions import Conflict
@@ -125,6 +125,7 @@ class Dossier:
     others: tuple[tuple[int, str, str], ...]
     passages: tuple[Passage, ...]
     proposal: str
+    corrections: tuple[Mapping[str, Any], ...]
     notice: Notice | None
     persons: tuple[tuple[tuple[str, str, str | None], ...], ...]
 
@@ -157,6 +158,7 @@ def dossier(reader: Reader, catalog: Catalog, node: Node, row: Mapping[str, Any]
         others=_others(reader, catalog, row),
         passages=tuple(_passage(catalog, field, t, plain=plain) for t in reversed(history(reader, number))),
         proposal=proposal_words(catalog, row, plain=plain),
+        corrections=_corrections(reader, number),
         notice=notice,
         persons=_persons(entity, notice, plain=plain),
     )
@@ -287,6 +289,17 @@ def _persons(
             told.append((field.cn if field is not None else name, masked, text if plain else None))
         found.append(tuple(told))
     return tuple(found)
+
+
+def _corrections(reader: Reader, number: int) -> tuple[Mapping[str, Any], ...]:
+    """Requests to the owning platform, the newest first: number, system, state, when asked and sent, evidence."""
+    c = CORRECTION.c
+    query = (
+        sa.select(c.correction_no, c.system, c.state, c.asked_at, c.sent_at, c.due, c.evidence)
+        .where(c.decision_no == number)
+        .order_by(c.correction_no.desc())
+    )
+    return tuple(dict(r) for r in reader.connection.execute(query).mappings())
 
 
 def _others(reader: Reader, catalog: Catalog, row: Mapping[str, Any]) -> tuple[tuple[int, str, str], ...]:

@@ -43,6 +43,8 @@ def test_every_cell_is_text_and_nothing_in_it_runs_or_spoils_the_file() -> None:
     assert {c.data_type for row in sheet.iter_rows() for c in row if c.value} <= {"s", "inlineStr"}
     assert sheet["B1"].font.color.rgb == "FFC00000"
     assert (book.sheetnames, book.properties.creator) == (["sheet1", "说明"], "li")
+    long = b"".join(stream_book([Sheet("sheet1", ("甲",), [("同样的文字",)] * 2000)]))
+    assert len(long) < 40_000, "not compressed"
     wide = stream_book([Sheet("sheet1", [str(n) for n in range(60)], [[str(n) for n in range(60)]])])
     assert openpyxl.load_workbook(io.BytesIO(b"".join(wide)))["sheet1"]["BH2"].value == "59"
 

@@ -259,9 +259,12 @@ def test_row_26_a_conflict_resolved_reopened_and_resolved_is_counted_once(desk: 
     before = total(chief.get(f"/conflicts?{everything}").text)
     for again in (False, True):
         if again:
+            waiting = chief.get(f"/conflicts/{number}").text
+            assert "待源头确认" in waiting
+            assert "已等待 0 天" in waiting
             form = {"version": str(row_of(desk, number)["version"]), "reason": "R31", "note": "重新核实"}
             assert desk.post(chief, f"/conflicts/{number}/reopen", form).status_code == 303
-        assert decide(desk, chief, number, do="adopt:2").status_code == 303
+        assert decide(desk, chief, number, do="adopt:2" if again else "adopt:1").status_code == 303
         form = {"version": str(row_of(desk, number)["version"]), "do": "approve"}
         assert desk.post(reviewer, f"/conflicts/{number}/review", form).status_code == 303
     row = row_of(desk, number)

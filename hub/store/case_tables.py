@@ -29,7 +29,7 @@ def _texts(**lengths: int) -> tuple[sa.Column[Any], ...]:
 
 
 def _marked() -> tuple[sa.Column[Any], ...]:
-    return _key("key_ver", sa.BigInteger), _key("node", char(2)), _key("pk", char(20))
+    return _key("node", char(2)), _key("pk", char(20)), _key("key_ver", sa.BigInteger)
 
 
 PERSON_MARK: Final = sa.Table("person_mark", METADATA, *_marked(), *_texts(mark=64, link=40, school=20))

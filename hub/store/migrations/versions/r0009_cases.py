@@ -13,8 +13,8 @@ branch_labels = None
 depends_on = None
 
 TABLES = {
-    "person_mark": "key_ver B!; node H2!; pk H20!; mark C64; link C40; school C20",
-    "enrolment_mark": "key_ver B!; node H2!; pk H20!; link C40; status C2",
+    "person_mark": "node H2!; pk H20!; key_ver B!; mark C64; link C40; school C20",
+    "enrolment_mark": "node H2!; pk H20!; key_ver B!; link C40; status C2",
     "cross_case": (
         "case_no C24!; mark C64; state C16; cause C40; reason C20; round_no B; version B; events B; reminders B; "
         "stage B; opened_at C40; issued_at C40; due C10; reminded_at C40; keeper C2; ruled_at C40; closed_at C40; "

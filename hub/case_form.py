@@ -23,6 +23,8 @@ from hub.verdict import refused
 TABLE: Final = "message"
 ANSWER: Final = "case_answer"
 SOURCE: Final = "部级核查"
+# What of the other side's record is told once both have opened the case: fields of 学生基本信息.
+PERSON: Final = ("XXDM", "XM", "XBM", "CSRQ")
 CASE_NO: Final = re.compile(r"K[0-9]{8}")
 _CODE: Final = re.compile(r"1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-6]")
 _SCHOOL: Final = re.compile(r"[0-9A-Za-z]{1,20}")
@@ -137,8 +139,17 @@ def _body_holds(message: Message) -> bool:
     days = all(v is None or _DAY.fullmatch(v) for v in (body.get("due"),))
     words = all(v is None or _WORD.fullmatch(v) for v in (body.get("reason"), body.get("cause"), body.get("evidence")))
     keeper = body.get("keeper")
+    told = (message.kind is Kind.PARTICULARS) == ("persons" in body) and _persons_hold(body.get("persons", []))
     ruled = message.kind is not Kind.RULING or keeper is not None
     return (
-        type(body.get("round")) is int and body["round"] > 0 and days and words and ruled
+        type(body.get("round")) is int and body["round"] > 0 and days and words and ruled and told
         and (keeper is None or bool(_CODE.fullmatch(keeper)))
+    )  # fmt: skip
+
+
+def _persons_hold(persons: Any) -> bool:
+    """A list of people, each told by the fields of `PERSON` and no other."""
+    return isinstance(persons, list) and len(persons) <= _MOST and all(
+        isinstance(p, dict) and set(p) <= set(PERSON) and all(isinstance(v, str) and len(v) <= 60 for v in p.values())
+        for p in persons
     )  # fmt: skip

@@ -17,6 +17,7 @@ from hub.clock import set_back
 from hub.errors import HubError, UsageError
 from hub.settings import Node
 from ministry_node.bench import open_bench, silently
+from ministry_node.case_disclosure import tell_particulars
 from ministry_node.cases import tell_closed
 from ministry_node.census import order_repairs
 from ministry_node.decide import DUPLICATE, REJECTED, Decision
@@ -63,7 +64,7 @@ def run_intake(
         chosen = _chosen(bench.desk, parties)
         one_by_one = jobs == 1 or len(chosen) == 1 or not bench.desk.store.concurrent
         taken = take_turns(bench, chosen) if one_by_one else take_in_workers(bench.desk, chosen, jobs)
-        failures = [*taken.failures, *_orders(bench.desk), *_closed_cases(bench.desk)]
+        failures = [*taken.failures, *_orders(bench.desk), *_told_cases(bench.desk)]
         heads, quiet = issue_heads(bench.desk), silent(bench.desk)
     ours = [*incoming, *_clock_alarms(bench.desk), *trust]
     alarms = [*ours, *heads.alarms, *quiet, *taken.alarms]
@@ -92,10 +93,11 @@ def _orders(desk: Desk) -> list[tuple[str, HubError]]:
     return failures
 
 
-def _closed_cases(desk: Desk) -> list[tuple[str, HubError]]:
-    """Provinces hear of cases that ended with what was decided."""
+def _told_cases(desk: Desk) -> list[tuple[str, HubError]]:
+    """Provinces hear of cases that ended with what was decided, and of the other side of those both have opened."""
     try:
         tell_closed(sender_of(desk))
+        tell_particulars(sender_of(desk))
     except HubError as failure:
         return [(desk.node.party, failure)]
     return []

@@ -79,6 +79,7 @@ class Event(Enum):
     CASE_TAKEN_BACK = "跨省核查处置撤回"
     CASE_ANSWERED = "跨省核查答复"
     CASE_CLOSED = "跨省核查关闭"
+    CASE_DISCLOSED = "跨省核查互通资料"
     CASE_TAKEN = "跨省核查接收"
     UNEXPECTED_FILE = "异常文件留存"
     RULE_CHANGE_ASKED = "规则变更提出"

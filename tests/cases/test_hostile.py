@@ -78,6 +78,10 @@ MALFORMED: tuple[dict[str, Any], ...] = (
     {"body": '{"round":1,"keeper":"66 "}'},
     {"body": "[" * 60 + "]" * 60},
     {"body": None},
+    {"body": '{"round":1,"persons":[]}'},
+    {"kind": "particulars", "body": '{"round":1,"persons":[{"SFZJH":"x"}]}'},
+    {"kind": "particulars", "body": '{"round":1,"persons":{"XM":"x"}}'},
+    {"kind": "particulars", "body": '{"round":1}'},
     {"row_ver": 0},
     {"row_ver": None},
 )

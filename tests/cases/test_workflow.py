@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -120,7 +121,9 @@ def test_the_province_that_gives_way_puts_it_right_at_the_source_and_the_case_cl
     mine = conflict(told, JIANGSU, "K00000001")
     assert (mine["state"], mine["cause"]) == ("已生效", "源头已更新")
     assert rows(told.province(JIANGSU), "correction")[0]["state"] == "已确认"
-    assert [a for a, _, _ in told.said("K00000001")] == ["发现", "下发", "保留本省学籍", "退回源头平台", "自动关闭"]
+    assert [a for a, _, _ in told.said("K00000001")] == [
+        "发现", "下发", "保留本省学籍", "退回源头平台", "互通资料", "自动关闭",
+    ]  # fmt: skip
 
 
 def test_both_keep_the_student_and_two_persons_rule_for_one(told: Two) -> None:
@@ -144,6 +147,11 @@ def test_both_keep_the_student_and_two_persons_rule_for_one(told: Two) -> None:
     assert (again["state"], again["cause"], again["kind"], again["reviewer"]) == ("待处理", "部级裁定", None, None)
     told.answer(JIANGSU)
     assert answers(told, "K00000002") == ["保留本省学籍", "重新处理"]
+    theirs = told.parties("K00000002")[1]
+    person = {k: told.record(JIANGSU, theirs["pk"])[k.lower()] for k in ("XXDM", "XM", "XBM", "CSRQ")}
+    assert json.loads(notice(told, HEBEI, "K00000002")["particulars"]) == [person]
+    assert [a for a, _, _ in told.said("K00000002")].count("互通资料") == 1
+    assert notice(told, HEBEI, "K00000001")["particulars"] is None
     assert stored(told, "K00000002").state == "已下发"
 
 

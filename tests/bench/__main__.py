@@ -1,7 +1,7 @@
 """`make bench`: a province over PostgreSQL and SFTP, hop by hop, beside the raw limit, pandas and dlt.
 
 make bench                              1,000,000 students
-make bench BENCH="--students 100000"    any size; add --no-dlt, --no-pandas, --no-store to leave parts out
+make bench BENCH="--students 100000"    any size; add --no-dlt, --no-pandas, --no-store, --no-history to leave parts out
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--no-pandas", action="store_true")
     parser.add_argument("--no-dlt", action="store_true")
     parser.add_argument("--no-store", action="store_true")
+    parser.add_argument("--no-history", action="store_true")
     options = parser.parse_args()
     say = Console(stderr=True).print
     say(f"准备：{options.students:,} 名学生，PostgreSQL 两级，SFTP……")
@@ -42,6 +43,11 @@ def main() -> None:
     if not options.no_store:
         say("正式库装载与合并（SQLite、PostgreSQL；有 ORACLE_URL 时也含 Oracle）……")
         subprocess.run([sys.executable, "-m", "tests.bench.store", "--students", str(options.students)], check=True)
+    if not options.no_history:
+        say("任一日期的查询（25 年的历史版本，与逐行扫描相比）……")
+        subprocess.run(
+            [sys.executable, "-m", "tests.bench.history", "--versions", str(10 * options.students)], check=True
+        )
 
 
 def measure(place: Place, *, pandas: bool, dlt: bool, say: object) -> dict[str, object]:

@@ -199,6 +199,24 @@ def test_an_index_that_was_tampered_with_is_noticed(years: Years, tmp_path: Path
         verify_archive(years.store, tmp_path / "archive")
 
 
+def test_a_copy_of_the_index_that_a_crash_left_behind_is_caught_up_and_an_altered_one_is_noticed(
+    years: Years, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    years.move(folder, before=datetime(2010, 1, 1, tzinfo=UTC))
+    copy_of = folder / "index.jsonl"
+    whole = copy_of.read_text(encoding="utf-8")
+    copy_of.write_text("".join(whole.splitlines(keepends=True)[:-1]), encoding="utf-8")  # killed after the commit
+    assert verify_archive(years.store, folder).faults == ()
+    assert years.move(folder, before=datetime(2010, 1, 1, tzinfo=UTC)).rows == 0
+    assert copy_of.read_text(encoding="utf-8") == whole
+    copy_of.write_text(whole.replace('"rows_kept": ', '"rows_kept": 1', 1), encoding="utf-8")
+    before = live(years.store)
+    with pytest.raises(VerificationError, match="E3543"):
+        years.move(folder)
+    assert live(years.store) == before
+
+
 def test_a_database_restored_to_before_the_archiving_adopts_the_archive_and_reads_each_version_once(
     years: Years, catalog: Catalog, tmp_path: Path
 ) -> None:

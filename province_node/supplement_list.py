@@ -216,11 +216,14 @@ def _empty_of(reader: Reader, catalog: Catalog, node: str, scopes: Sequence[Scop
 def _kept_out(reader: Reader, node: str, scopes: Sequence[Scope]) -> dict[str, int]:
     q = QUARANTINE.c
     query = (
-        sa.select(sa.func.coalesce(q.school, ""), sa.func.count())
+        sa.select(q.school, sa.func.count())
         .where(q.closed_run.is_(None), q.rule.in_(WANTING), within_schools(reader, node, scopes, q.school, q.entity))
-        .group_by(sa.func.coalesce(q.school, ""))
+        .group_by(q.school)
     )
-    return {str(s): int(n) for s, n in reader.connection.execute(query)}
+    found: dict[str, int] = {}
+    for school, rows in reader.connection.execute(query):  # '' and NULL are one school, on Oracle they are one value
+        found[str(school or "")] = found.get(str(school or ""), 0) + int(rows)
+    return found
 
 
 def _names(reader: Reader, node: str, scopes: Sequence[Scope]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from hub.roles import Scope
 from hub.store import Reader
 from hub.store.ledger import QUARANTINE
 from hub.store.supplement_tables import SUPPLEMENT_FILE, SUPPLEMENT_ROW
-from province_node.supplement_missing import WANTING, wanted_fields
+from province_node.supplement_missing import WANTING, homes_of, wanted_fields
 from province_node.supplement_store import Line, State
 from quality.places import within_schools
 
@@ -198,9 +198,8 @@ def _empty_of(reader: Reader, catalog: Catalog, node: str, scopes: Sequence[Scop
     source: Any = own
     school: Any = own.c.xxdm if "XXDM" in entity.by_name else None
     if school is None:
-        xs = reader.golden("xs")
-        source = own.join(xs, sa.and_(xs.c.grbsm == own.c.grbsm, xs.c.node == node))
-        school = xs.c.xxdm
+        homes = homes_of(reader.golden("xs"), node)
+        source, school = own.join(homes, homes.c.grbsm == own.c.grbsm), homes.c.xxdm
     cells = [own.c[f.name.lower()] for f in fields]
     missing = sa.func.count() * len(cells) - sum((sa.func.count(c) for c in cells), sa.literal(0))
     query = (

@@ -118,9 +118,14 @@ def _with_school(catalog: Catalog, entity: Entity, node: str) -> tuple[Any, Any,
     own = _golden(catalog, entity.name)
     if "XXDM" in entity.by_name:
         return own, own, own.c.xxdm
-    xs = _golden(catalog, "xs")
-    joined = own.join(xs, sa.and_(xs.c.grbsm == own.c.grbsm, xs.c.node == node))
-    return own, joined, xs.c.xxdm
+    homes = homes_of(_golden(catalog, "xs"), node)
+    return own, own.join(homes, homes.c.grbsm == own.c.grbsm), homes.c.xxdm
+
+
+def homes_of(xs: Any, node: str) -> Any:
+    """(grbsm, xxdm) of a node's students as a table to join by number. DISTINCT keeps SQLite from folding it into the
+    join, where it would walk all students of the node for each row instead of making an index once."""
+    return sa.select(xs.c.grbsm, xs.c.xxdm).where(xs.c.node == node).distinct().subquery("homes")
 
 
 def _empty_in_store(reader: Reader, catalog: Catalog, entity: Entity, node: str, school: str | None) -> Iterator[Gap]:

@@ -24,7 +24,7 @@ def test_the_form_has_every_box_of_the_official_one_and_each_only_once() -> None
     made = form()
     assert [p.name for p in made.parts] == ["准备工作", "系统部署", "培训", "账号开设激活", "首轮数据填报"]
     names = [i.id for p in made.parts for g in p.groups for r in g.rows for i in r.items]
-    assert len(names) == len(set(names)) == 29
+    assert len(names) == len(set(names)) == 31
     assert made.due_day == 5
     assert made.items()[made.finished[0]].options[0] == made.finished[1]
 
@@ -65,6 +65,7 @@ def test_a_report_is_closed_by_reporting_and_corrected_by_a_further_one_only(own
     events = [r for r in console.rows("audit_event", "i") if r["action"] == "月报上报"]
     assert [r["object"] for r in events] == [f"monthly {MONTH} revision 1", f"monthly {MONTH} revision 2"]
     console.clock.forward(days=12)  # the fifth of December comes
+    chief = console.as_("业务主管")
     nxt = chief.get("/monthly/2026-12").text
     assert "☑是" in nxt
     assert "设备已招标" in nxt

@@ -19,7 +19,7 @@ from hub.roles import Scope
 from hub.store import Reader
 from hub.store.ledger import QUARANTINE
 from hub.store.supplement_tables import SUPPLEMENT_FILE, SUPPLEMENT_ROW
-from province_node.supplement_missing import WANTING, homes_of, wanted_fields
+from province_node.supplement_missing import WANTING, counted
 from province_node.supplement_store import Line, State
 from quality.places import within_schools
 
@@ -179,37 +179,15 @@ def lines_page(
 def gaps_by_school(reader: Reader, catalog: Catalog, node: str, scopes: Sequence[Scope]) -> tuple[SchoolGaps, ...]:
     """Schools of the scope that have something to supply, most first. One grouped pass per entity."""
     empty: dict[str, dict[str, int]] = {}
+    names = _names(reader, node, scopes)
     for name in catalog.entities:
-        for school, count in _empty_of(reader, catalog, node, scopes, name):
-            empty.setdefault(school, {})[name] = count
+        for school, (_, values, present) in counted(reader, catalog, catalog.entities[name], node).items():
+            if school in names and values > present:
+                empty.setdefault(school, {})[name] = values - present
     kept = _kept_out(reader, node, scopes)
     codes = {*empty, *kept}
-    names = _names(reader, node, scopes)
     found = [SchoolGaps(c, names.get(c, ""), empty.get(c, {}), kept.get(c, 0)) for c in codes]
     return tuple(sorted(found, key=lambda s: (-s.total, s.school)))
-
-
-def _empty_of(reader: Reader, catalog: Catalog, node: str, scopes: Sequence[Scope], name: str) -> list[tuple[str, int]]:
-    entity = catalog.entities[name]
-    fields = wanted_fields(catalog, entity)
-    if not fields:
-        return []
-    own = reader.golden(name)
-    source: Any = own
-    school: Any = own.c.xxdm if "XXDM" in entity.by_name else None
-    if school is None:
-        homes = homes_of(reader.golden("xs"), node)
-        source, school = own.join(homes, homes.c.grbsm == own.c.grbsm), homes.c.xxdm
-    cells = [own.c[f.name.lower()] for f in fields]
-    missing = sa.func.count() * len(cells) - sum((sa.func.count(c) for c in cells), sa.literal(0))
-    query = (
-        sa.select(school, missing)
-        .select_from(source)
-        .where(own.c.node == node, within_schools(reader, node, scopes, school))
-        .group_by(school)
-        .having(missing > 0)
-    )
-    return [(str(s), int(n)) for s, n in reader.connection.execute(query)]
 
 
 def _kept_out(reader: Reader, node: str, scopes: Sequence[Scope]) -> dict[str, int]:

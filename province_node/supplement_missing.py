@@ -113,33 +113,38 @@ def _golden(catalog: Catalog, name: str) -> Any:
     return sa.table(f"g_{name}", *(sa.column(c) for c in columns))
 
 
-def _with_school(catalog: Catalog, entity: Entity, node: str) -> tuple[Any, Any, Any]:
-    """(table, FROM with the student's school where the entity carries none, school column)."""
-    own = _golden(catalog, entity.name)
-    if "XXDM" in entity.by_name:
-        return own, own, own.c.xxdm
-    homes = homes_of(_golden(catalog, "xs"), node)
-    return own, own.join(homes, homes.c.grbsm == own.c.grbsm), homes.c.xxdm
+def _homes_of(catalog: Catalog, node: str) -> Any:
+    """(grbsm, xxdm) of a node's students, to join by number.
 
-
-def homes_of(xs: Any, node: str) -> Any:
-    """(grbsm, xxdm) of a node's students as a table to join by number. DISTINCT keeps SQLite from folding it into the
-    join, where it would walk all students of the node for each row instead of making an index once."""
-    return sa.select(xs.c.grbsm, xs.c.xxdm).where(xs.c.node == node).distinct().subquery("homes")
+    Grouped, and joined to what is grouped too: SQLite would otherwise walk one side whole for each row of the other.
+    """
+    xs = _golden(catalog, "xs")
+    return (
+        sa.select(xs.c.grbsm, sa.func.min(xs.c.xxdm).label("xxdm"))
+        .where(xs.c.node == node)
+        .group_by(xs.c.grbsm)
+        .subquery("homes")
+    )
 
 
 def _empty_in_store(reader: Reader, catalog: Catalog, entity: Entity, node: str, school: str | None) -> Iterator[Gap]:
     fields = wanted_fields(catalog, entity)
     if not fields:
         return
-    own, source, of_school = _with_school(catalog, entity, node)
-    keys = [own.c[k.lower()] for k in entity.key]
-    cells = [own.c[f.name.lower()] for f in fields]
-    query = (
-        sa.select(of_school, *keys, *cells)
-        .select_from(source)
-        .where(own.c.node == node, sa.or_(*(c.is_(None) for c in cells)))
-    )
+    own = _golden(catalog, entity.name)
+    keys, empty = [k.lower() for k in entity.key], sa.or_(*(own.c[f.name.lower()].is_(None) for f in fields))
+    columns = [own.c[name] for name in dict.fromkeys([*keys, *(f.name.lower() for f in fields)])]
+    if "XXDM" in entity.by_name:
+        query = sa.select(own.c.xxdm, *(own.c[k] for k in keys), *(own.c[f.name.lower()] for f in fields)).where(
+            own.c.node == node, empty
+        )
+        of_school = own.c.xxdm
+    else:
+        some = sa.select(*columns).where(own.c.node == node, empty).distinct().subquery("lacking")
+        homes = _homes_of(catalog, node)
+        query = sa.select(homes.c.xxdm, *(some.c[k] for k in keys), *(some.c[f.name.lower()] for f in fields))
+        query = query.select_from(some.join(homes, homes.c.grbsm == some.c.grbsm))
+        of_school = homes.c.xxdm
     if school is not None:
         query = query.where(of_school == school)
     for row in reader.connection.execute(query.execution_options(yield_per=5_000)):
@@ -194,18 +199,25 @@ def completeness(reader: Reader, catalog: Catalog, node: str, *, school: str | N
         query = query.where(xx.c.xxdm == school)
     schools = reader.connection.execute(query).all()
     held = {f.entity for f in forms() if f.entity}
-    counted = {name: _counted(reader, catalog, catalog.entities[name], node) for name in sorted(held)}
-    return [_of_school(counted, str(code), str(name or ""), str(kind or "1")) for code, name, kind in schools]
+    counts = {name: counted(reader, catalog, catalog.entities[name], node) for name in sorted(held)}
+    return [_of_school(counts, str(code), str(name or ""), str(kind or "1")) for code, name, kind in schools]
 
 
-def _counted(reader: Reader, catalog: Catalog, entity: Entity, node: str) -> dict[str, tuple[int, int, int]]:
+def counted(reader: Reader, catalog: Catalog, entity: Entity, node: str) -> dict[str, tuple[int, int, int]]:
     """School → (records, required values, of them present), one pass in the database."""
     fields = wanted_fields(catalog, entity)
-    own, source, of_school = _with_school(catalog, entity, node)
-    present = [sa.func.count(own.c[f.name.lower()]) for f in fields]
-    query = sa.select(of_school, sa.func.count(), *present).select_from(source).where(own.c.node == node)
-    found = reader.connection.execute(query.group_by(of_school))
-    return {str(r[0]): (int(r[1]), int(r[1]) * len(fields), sum(int(n) for n in r[2:])) for r in found}
+    names = [f.name.lower() for f in fields]
+    own = _golden(catalog, entity.name)
+    by = own.c.xxdm if "XXDM" in entity.by_name else own.c.grbsm
+    present = [sa.func.count(own.c[name]).label(f"n_{name}") for name in names]
+    query = sa.select(by, sa.func.count().label("n"), *present).where(own.c.node == node).group_by(by)
+    if "XXDM" not in entity.by_name:
+        each, homes = query.subquery("each_student"), _homes_of(catalog, node)
+        sums = [sa.func.sum(each.c[name]) for name in ("n", *(f"n_{name}" for name in names))]
+        joined = each.join(homes, homes.c.grbsm == each.c.grbsm)
+        query = sa.select(homes.c.xxdm, *sums).select_from(joined).group_by(homes.c.xxdm)
+    found = reader.connection.execute(query)
+    return {str(r[0]): (int(r[1]), int(r[1]) * len(names), sum(int(n) for n in r[2:])) for r in found}
 
 
 def _of_school(

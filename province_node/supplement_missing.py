@@ -116,15 +116,11 @@ def _golden(catalog: Catalog, name: str) -> Any:
 def _homes_of(catalog: Catalog, node: str) -> Any:
     """(grbsm, xxdm) of a node's students, to join by number.
 
-    Grouped, and joined to what is grouped too: SQLite would otherwise walk one side whole for each row of the other.
+    DISTINCT, and joined to what is distinct or grouped too: SQLite would otherwise walk one side whole for each row of
+    the other. It stands first in a join: binds behind a GROUP BY are not Oracle's.
     """
     xs = _golden(catalog, "xs")
-    return (
-        sa.select(xs.c.grbsm, sa.func.min(xs.c.xxdm).label("xxdm"))
-        .where(xs.c.node == node)
-        .group_by(xs.c.grbsm)
-        .subquery("homes")
-    )
+    return sa.select(xs.c.grbsm, xs.c.xxdm).where(xs.c.node == node).distinct().subquery("homes")
 
 
 def _empty_in_store(reader: Reader, catalog: Catalog, entity: Entity, node: str, school: str | None) -> Iterator[Gap]:
@@ -214,7 +210,7 @@ def counted(reader: Reader, catalog: Catalog, entity: Entity, node: str) -> dict
     if "XXDM" not in entity.by_name:
         each, homes = query.subquery("each_student"), _homes_of(catalog, node)
         sums = [sa.func.sum(each.c[name]) for name in ("n", *(f"n_{name}" for name in names))]
-        joined = each.join(homes, homes.c.grbsm == each.c.grbsm)
+        joined = homes.join(each, homes.c.grbsm == each.c.grbsm)
         query = sa.select(homes.c.xxdm, *sums).select_from(joined).group_by(homes.c.xxdm)
     found = reader.connection.execute(query)
     return {str(r[0]): (int(r[1]), int(r[1]) * len(names), sum(int(n) for n in r[2:])) for r in found}

@@ -15,7 +15,7 @@ import duckdb
 from hub.catalog import Catalog
 from province_node.extract import Extracts
 from province_node.state import meta, set_meta
-from quality.changed import scalar
+from quality.changed import keep_regressed, scalar
 from quality.contributions import holding
 from quality.matching import load_crosswalk
 
@@ -76,4 +76,5 @@ def _judge_anew(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extr
         return
     for extract in extracts.taken:
         if extract.complete and extract.table.entity:
+            keep_regressed(con, holding(extract.table), f"JS05:{extract.table.updated}", "TRUE")
             con.execute(f"DELETE FROM {holding(extract.table)}")

@@ -28,7 +28,12 @@ from province_node.trial import Trial, try_rule
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="数据质量：试跑规则、质量率、每轮结果页。")
 UNKNOWN = "-"
-BASIS = {"standing": "已入库记录", "sources": "留存的来源行", "gate": "门禁每轮都已执行，以下为现有未关闭的命中"}
+BASIS = {
+    "standing": "已入库记录",
+    "sources": "留存的来源行",
+    "gate": "整体试算（门禁重新执行一遍后撤销）的记录",
+    "run": "本轮所列",
+}
 
 
 class Level(StrEnum):

@@ -1,26 +1,36 @@
 """Trying a rule over what is stored, before it is switched on or its thresholds are moved.
 
 Decides nothing and writes nothing: the settling state is opened read-only and every query runs in memory. A rule that
-does not block is asked of the standing records; one of severity 错误 over single rows of the kept source rows; the
-others have been in the gate at every round, and what they hold open is told.
+does not block is asked of the standing records; one of severity 错误 over single rows of the kept source rows; one that
+looks at several rows or tables of the gate itself, which settles everything once on a copy of the state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
+from connectors.registry import load_sources
 from hub.catalog import Catalog, Entity, Rule
 from hub.catalog.tuning import ENABLED, tuned
 from hub.errors import LockedError, NotInitialisedError, UsageError
 from hub.settings import Node
+from province_node.in_force import catalog_in_force
+from province_node.own import own_systems, with_own
+from province_node.state import counter, open_state
+from quality.changed import begin_round
 from quality.contributions import load_lookups
 from quality.expressions import text
 from quality.keys import school
 from quality.rules import hard_rules
+from quality.settle import settle
 from quality.soft_cross import QUERIES
 from quality.soft_scope import look_at_all
 from quality.standing import find
@@ -56,13 +66,19 @@ def try_rule(
     lists = {n for n, v in catalog.rules[name].thresholds.items() if isinstance(v, tuple)}
     tried = {n: [v] if n in lists and not isinstance(v, list) else v for n, v in (thresholds or {}).items()}
     own = {**node.settings.rules.get(name, {}), **tried, ENABLED: True}
-    catalog = tuned(catalog, {**node.settings.rules, name: own})
+    catalog = tuned(catalog_in_force(node, catalog).catalog, {**node.settings.rules, name: own})
+    gate = _of_gate(catalog.rules[name])
+    hits = _gate(node, catalog, name, today) if gate else []
     con = _opened(node, catalog, today)
     try:
         con.execute(
             "CREATE TABLE hit (entity VARCHAR, field VARCHAR, school VARCHAR, record VARCHAR, natural_key VARCHAR)"
         )
-        basis = _ask(con, catalog, catalog.rules[name])
+        if hits:
+            con.executemany("INSERT INTO hit VALUES (?, ?, ?, ?, ?)", hits)
+        if gate and "standing" in catalog.rules[name].executed:  # YZ05 blocks beyond one range and notes beyond another
+            _standing(con, catalog, catalog.rules[name])
+        basis = "gate" if gate else _ask(con, catalog, catalog.rules[name])
         return _told(con, catalog, catalog.rules[name], basis)
     finally:
         con.close()
@@ -121,15 +137,50 @@ def _ask(con: duckdb.DuckDBPyConnection, catalog: Catalog, rule: Rule) -> str:
         for entity in catalog.entities.values():
             _sources(con, catalog, entity, rule)
         return "sources"
-    con.execute(
-        "INSERT INTO hit SELECT entity, field, school, src_rid, natural_key FROM known_issue WHERE rule = ?", [rule.id]
-    )
     if con.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'known_finding'").fetchall():
         con.execute(
             "INSERT INTO hit SELECT entity, field, school, src_rid, natural_key FROM known_finding WHERE rule = ?",
             [rule.id],
         )
-    return "gate"
+    return "run"
+
+
+def _of_gate(rule: Rule) -> bool:
+    """Whether only the gate can judge it: it looks at settled rows, together or after all sources have spoken."""
+    return "settled" in rule.executed and "contribution" not in rule.executed
+
+
+def _gate(node: Node, catalog: Catalog, name: str, today: str) -> list[list[Any]]:
+    """Every hit of a rule of the gate: the kept contributions settled once more, whole, on a copy."""
+    own = own_systems(load_sources(node.sources), catalog)
+    catalog = with_own(catalog, own)
+    with TemporaryDirectory(prefix="try-", dir=node.work) as folder, _copied(node, Path(folder), catalog, today) as con:
+        begin_round(con, catalog)
+        settle(
+            con, catalog, secret=node.secret(), whole=True, number=counter(con, "change_set") + 1,
+            lo=counter(con, "change_log") + 1, folder=Path(folder), nonce=lambda: "0" * 64,
+        )  # fmt: skip
+        found = con.execute(
+            "SELECT DISTINCT entity, field, school, CASE WHEN source = 'L' THEN 'L' ELSE '' END || _ext || ':' || "
+            "_line, natural_key FROM issue WHERE rule = ?",
+            [name],
+        ).fetchall()
+    return [list(row) for row in found]
+
+
+@contextmanager
+def _copied(node: Node, folder: Path, catalog: Catalog, today: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The state as it stands, in a file of its own; nobody writes it while it is copied."""
+    copy = Node(folder, node.settings)
+    copy.work.mkdir(parents=True)
+    _opened(node, catalog, today).close()  # E3522 without a state, E3001 while a round has it
+    with duckdb.connect(str(node.state), read_only=True):
+        shutil.copyfile(node.state, copy.state)
+    con = open_state(copy, catalog, today=today)
+    try:
+        yield con
+    finally:
+        con.close()
 
 
 def _standing(con: duckdb.DuckDBPyConnection, catalog: Catalog, rule: Rule) -> None:

@@ -90,6 +90,7 @@ def ingest_platform(
         gone = _mark_replaced(con, raw, marks, store, complete=complete, removed=removed)
         raw = f"SELECT r.* FROM ({raw}) r SEMI JOIN replaced p ON p._rk = {key_text(table.key, 'r.')}"
         _note_touched(con, entity, store, "_rk IN (SELECT _rk FROM replaced)")
+        keep_regressed(con, store, f"JS05:{table.updated}", "_rk IN (SELECT _rk FROM replaced)")
         con.execute(f"DELETE FROM {store} WHERE _rk IN (SELECT _rk FROM replaced)")
         if table.updated:
             _keep_stamps(con, entity, store, f"JS05:{table.updated}")
@@ -99,6 +100,7 @@ def ingest_platform(
     con.execute(f"INSERT INTO {store} BY NAME {select}")
     if not first:
         _mark_regressed(con, store, f"JS05:{table.updated}")
+    _mark_still_regressed(con, store, f"JS05:{table.updated}")
     if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records
         _note_touched(con, entity, store, f"_ext = {extract_no}")
     return Ingested(read, read - taken, taken, gone)
@@ -162,6 +164,27 @@ def _mark_regressed(con: duckdb.DuckDBPyConnection, store: str, mark: str) -> No
         f"UPDATE {store} SET _soft = list_append(coalesce(_soft, []), {text(mark)}) "
         f"WHERE _rk IN (SELECT _rk FROM regressed) AND NOT list_contains(coalesce(_soft, []), {text(mark)})"
     )
+
+
+def keep_regressed(con: duckdb.DuckDBPyConnection, store: str, mark: str, which: str) -> None:
+    """Remembers the JS05 marks of rows that are about to be judged anew; `which`: SQL over the holding table."""
+    con.execute("CREATE TEMP TABLE IF NOT EXISTS regressed_before (store VARCHAR, _rk VARCHAR, stamp TIMESTAMP)")
+    con.execute(
+        f"INSERT INTO regressed_before SELECT {text(store)}, _rk, try_cast(_stamp AS TIMESTAMP) FROM {store} "
+        f"WHERE list_contains(coalesce(_soft, []), {text(mark)}) AND {which}"
+    )
+
+
+def _mark_still_regressed(con: duckdb.DuckDBPyConnection, store: str, mark: str) -> None:
+    """A row judged anew under the very update time that had gone back keeps its mark until the time moves on."""
+    if not con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'regressed_before'").fetchall():
+        return
+    con.execute(
+        f"UPDATE {store} SET _soft = list_append(coalesce(_soft, []), {text(mark)}) FROM regressed_before b "
+        f"WHERE b.store = {text(store)} AND b._rk = {store}._rk AND b.stamp = try_cast({store}._stamp AS TIMESTAMP) "
+        f"AND NOT list_contains(coalesce({store}._soft, []), {text(mark)})"
+    )
+    con.execute("DELETE FROM regressed_before WHERE store = ?", [store])
 
 
 def _count_dirt(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable, raw: str) -> None:

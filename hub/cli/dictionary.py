@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from hub.catalog import Catalog, CodeTable, Entity, Field, SourceTable
+from hub.catalog import Catalog, CodeTable, Entity, Field, Rule, SourceTable
 from hub.masking import is_masked, mask_value
 
 REQUIRED = {"M": "必填", "C": "条件必填", "O": "选填"}
@@ -202,11 +202,24 @@ def _majors(catalog: Catalog) -> str:
 def _rules(catalog: Catalog) -> str:
     rows = [
         [f'<span id="{r.id}">{r.id}</span>', escape(r.dimension), escape(r.name), _scope(catalog, r.scope),
-         escape(r.level), escape(r.severity), escape(r.condition)]
+         escape(r.level), escape(r.severity), "是" if r.blocks else "否", escape(r.condition), escape(r.message),
+         escape(_thresholds(r))]
         for r in catalog.rules.values()
     ]  # fmt: skip
-    note = "<p>错误：隔离该记录；警告：入库并列入清单；提示：只计数。</p>"
-    return _page("质量规则", "rules", note, _table(["规则", "维度", "名称", "范围", "层级", "严重程度", "条件"], rows))
+    note = (
+        "<p>错误：隔离该记录；警告：入库并列入清单；提示：只计数。"
+        "阈值为随软件安装的值，省级可在 hub.toml 的 [rules.规则号] 中改动。</p>"
+    )
+    heads = ["规则", "维度", "名称", "范围", "层级", "严重程度", "阻断", "条件", "提示语", "阈值"]
+    return _page("质量规则", "rules", note, _table(heads, rows))
+
+
+def _thresholds(rule: Rule) -> str:
+    """`grades = 2；years = 1、2、3`"""
+    return "；".join(
+        f"{name} = {'、'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value in rule.thresholds.items()
+    )
 
 
 def _scope(catalog: Catalog, scope: Sequence[str]) -> Cell:

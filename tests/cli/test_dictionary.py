@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from pathlib import Path
 
 from hub.catalog import load_catalog
@@ -28,6 +29,17 @@ def test_every_definition_stands_in_the_dictionary(tmp_path: Path) -> None:
     for table in catalog.codes.tables.values():
         page = (tmp_path / f"code-{table.name}.html").read_text(encoding="utf-8")
         assert all(f"<td>{code}</td>" in page for code in table.codes)
+
+
+def test_every_rule_stands_with_its_message_severity_and_thresholds(tmp_path: Path) -> None:
+    catalog = load_catalog()
+    write_dictionary(catalog, tmp_path)
+    page = (tmp_path / "rules.html").read_text(encoding="utf-8")
+    for rule in catalog.rules.values():
+        row = page[page.index(f'<span id="{rule.id}">') :].split("</tr>")[0]
+        assert escape(rule.message) in row
+        assert f"<td>{rule.severity}</td>" in row
+        assert all(f"{name} = " in row for name in rule.thresholds), rule.id
 
 
 def test_every_link_leads_somewhere_inside(tmp_path: Path) -> None:

@@ -53,14 +53,25 @@ def test_a_rule_is_tried_with_other_thresholds_than_the_node_has(lab: Lab, capsy
 
 
 @pytest.mark.parametrize(
-    ("rule", "basis"), [("YX02", "sources"), ("YX05", "sources"), ("WZ08", "gate"), ("JS06", "gate")]
+    ("rule", "basis"), [("YX02", "sources"), ("YX05", "sources"), ("WZ08", "gate"), ("JS06", "run")]
 )
 def test_a_blocking_rule_is_tried_over_source_rows_or_told_by_the_gate(
     lab: Lab, capsys: Capsys, rule: str, basis: str
 ) -> None:
+    before = digest(lab.province)
     code, found = document(capsys, "--node", lab.province, "quality", "try", rule, "--today", TODAY)
     assert (code, found["basis"]) == (0, basis)
     assert (found["hits"] > 0) == (rule != "JS06")
+    assert digest(lab.province) == before
+
+
+def test_a_rule_over_several_rows_is_tried_with_other_thresholds_by_settling_a_copy(lab: Lab, capsys: Capsys) -> None:
+    before, args = digest(lab.province), ("--node", lab.province, "quality", "try", "YZ05", "--today", TODAY)
+    _, as_it_is = document(capsys, *args)
+    _, found = document(capsys, *args, "--set", "youngest=17")
+    assert found["basis"] == "gate"
+    assert found["hits"] > as_it_is["hits"] > 0
+    assert digest(lab.province) == before
 
 
 def test_a_rule_or_threshold_there_is_none_of_is_refused(lab: Lab, capsys: Capsys) -> None:

@@ -96,6 +96,8 @@ def _supplements(of: Case) -> list[Supplement]:
             )
         if n % 3 == 0:
             out.append(Supplement(who["XXDM"], "1", who["SFZJH"], {"GH": who["GH"], "JGH": "J2"}, "jzg_gz"))
+        if n % 3 == 1:  # a unit there is none of: the value falls, not the row, whichever came first (GL04)
+            out.append(Supplement(who["XXDM"], "1", who["SFZJH"], {"GH": who["GH"], "JGH": "J9"}, "jzg_gz"))
     for n, who in enumerate(of.rows[BJ]):
         out.append(Supplement(who["XXDM"], None, None, {"BH": who["BH"], "BZRGH": f"T{n + 1:04d}"}, "bj"))
     for who in of.rows[XS][::4]:

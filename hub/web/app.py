@@ -110,7 +110,7 @@ class _Shell:
         return await self._with_form(ask) if ask.route.method == "POST" else ask
 
     async def _with_form(self, ask: Ask) -> Ask:
-        size = ask.request.headers.get("content-length", "0")
+        size = ask.request.headers.get("content-length", "")  # browsers always say it; without, there is no bound
         if not size.isdigit() or int(size) > MAX_BODY:
             raise PageRefusedError(422, "E1087", "上传的内容过大", step=f"每次不超过 {MAX_BODY >> 20} MB")
         form = await ask.request.form(max_files=5, max_fields=20_000)

@@ -26,7 +26,9 @@ def workbench(ask: Ask) -> Response:
     if not ask.visitor.roles:
         raise no_role(ask.site.node.settings.web.contact)
     queues = [q for s in ask.site.brought() for count in s.queues for q in count(ask)]
-    sees = ask.visitor.may("query", "audit", "administer", "engineer")
+    # Totals of the node are for those whose scope is the node, and for those who look after it.
+    whole = any(scope.whole for scope in ask.scopes("query"))
+    sees = whole or ask.visitor.may("audit", "administer", "engineer")
     with ask.site.store.reading() as reader:
         batches = last_batches(reader) if sees else ()
         found = alarms(reader, stamp(ask.at - timedelta(days=ALARM_DAYS))) if sees else ()
@@ -34,6 +36,6 @@ def workbench(ask: Ask) -> Response:
         read = sorted(figures(reader).sources.items()) if sees else []
     systems = ask.site.catalog.systems
     return ask.page(
-        "home.html", queues=queues, batches=batches, alarms=found, days=ALARM_DAYS, runs=runs,
+        "home.html", queues=queues, sees=sees, batches=batches, alarms=found, days=ALARM_DAYS, runs=runs,
         read=[(systems[s].cn if s in systems else s, t) for s, t in read],
     )  # fmt: skip

@@ -189,3 +189,20 @@ def test_every_answer_forbids_what_the_policy_forbids(console: Console) -> None:
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
     assert PEOPLE
+
+
+def test_a_form_of_unknown_length_is_not_read(console: Console) -> None:
+    client = console.as_("业务员")
+    before = console.rows("web_session")
+    body = (b"csrf=x&" for _ in range(3))
+    given = {"Content-Type": "application/x-www-form-urlencoded", **SAME}
+    assert client.post("/signout", content=body, headers=given).status_code == 422
+    assert console.rows("web_session") == before
+
+
+def test_a_scope_below_the_node_sees_its_own_queues_and_no_totals_of_the_node(console: Console) -> None:
+    assert "最近批次" in console.as_("业务主管").get("/").text
+    school = console.as_("学校管理者").get("/").text
+    assert "我的工作台" in school
+    assert "最近批次" not in school
+    assert "最近各轮" not in school

@@ -40,12 +40,20 @@ def ask(client: httpx.Client, route: Route, csrf: str) -> httpx.Response:
     return client.get(path) if route.method == "GET" else client.post(path, data={"csrf": csrf})
 
 
+@pytest.fixture
+def tier(request: pytest.FixtureRequest) -> Console:
+    """The console of the node that the test asks for."""
+    made: Console = request.getfixturevalue({"province": "console", "ministry": "ministry_console"}[request.param])
+    return made
+
+
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_reaches_the_pages_of_its_verbs_and_no_others(console: Console, role: str) -> None:
-    client = console.as_(role)
+@pytest.mark.parametrize("tier", ["province", "ministry"], indirect=True)
+def test_a_role_reaches_the_pages_of_its_verbs_and_no_others(tier: Console, role: str) -> None:
+    client = tier.as_(role)
     csrf = token(client.get("/help").text)
     wrong = []
-    for route in routes("province"):
+    for route in routes(tier.node.settings.role):
         if route.path in ("/signout",):  # ends the session by which the others are asked
             continue
         status = ask(client, route, csrf).status_code
@@ -58,24 +66,26 @@ def test_a_role_reaches_the_pages_of_its_verbs_and_no_others(console: Console, r
     assert not wrong
 
 
-def test_nobody_reaches_a_page_that_needs_a_sign_in(console: Console) -> None:
-    client = console.client()
+@pytest.mark.parametrize("tier", ["province", "ministry"], indirect=True)
+def test_nobody_reaches_a_page_that_needs_a_sign_in(tier: Console) -> None:
+    client = tier.client()
     csrf = token(client.get("/signin").text)
-    asked = [r for r in routes("province") if r.allow != EVERYONE]
+    asked = [r for r in routes(tier.node.settings.role) if r.allow != EVERYONE]
     assert len(asked) > 3
     for route in asked:
         answer = ask(client, route, csrf)
         assert (answer.status_code, answer.headers["location"][:7]) == (303, "/signin"), route
 
 
-def test_a_form_without_its_token_changes_nothing_on_any_page(console: Console) -> None:
-    client = console.as_("业务主管")
-    posts = [r for r in routes("province") if r.method == "POST" and may("业务主管", r.allow)]
+@pytest.mark.parametrize("tier", ["province", "ministry"], indirect=True)
+def test_a_form_without_its_token_changes_nothing_on_any_page(tier: Console) -> None:
+    client = tier.as_("业务主管")
+    posts = [r for r in routes(tier.node.settings.role) if r.method == "POST" and may("业务主管", r.allow)]
     assert posts
-    before = console.rows("audit_event")
+    before = tier.rows("audit_event")
     for route in posts:
         assert client.post(sample(route.path), data={}).status_code == 403, route
-    assert console.rows("audit_event") == before
+    assert tier.rows("audit_event") == before
 
 
 def test_every_route_of_the_application_was_declared_with_who_may_use_it(

@@ -6,7 +6,7 @@ at a time; what the answers amount to is `case_states`'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
@@ -203,12 +203,19 @@ def _terms(chosen: Filter, today: date) -> list[Any]:
     if chosen.numbers:
         terms.append(c.case_no.in_(chosen.numbers))
     if chosen.node:
-        terms.append(sa.exists().where(CASE_PARTY.c.case_no == c.case_no, CASE_PARTY.c.node.in_(chosen.node)))
+        terms.append(_of_provinces(chosen.node))
     if chosen.within is not None:
-        terms.append(sa.exists().where(CASE_PARTY.c.case_no == c.case_no, CASE_PARTY.c.node.in_(chosen.within)))
+        terms.append(_of_provinces(chosen.within))
     if chosen.overdue:
         terms += [c.state == str(CaseState.ISSUED), c.due < today.isoformat()]
     return terms
+
+
+def _of_provinces(nodes: Sequence[str]) -> Any:
+    """Cases with a record of one of these provinces; under a name of its own, for a list may join the records too."""
+    party = CASE_PARTY.alias("seen")
+    held = sa.select(party.c.case_no).where(party.c.case_no == CROSS_CASE.c.case_no, party.c.node.in_(nodes))
+    return held.correlate(CROSS_CASE).exists()
 
 
 def _line(case: Stored, row: Mapping[Any, Any], today: date) -> Line:

@@ -48,7 +48,7 @@ def test_row_1_a_bit_flipped_in_a_part_is_refused_before_decrypting_and_the_orig
     for name, body in others.items():
         (shipped.ready / name).write_bytes(original if name == part.name else body)
     applied = shipped.decide()
-    assert (applied.verdict, applied.counts.ins) == ("APPLIED", 15302)
+    assert (applied.verdict, applied.counts.ins) == ("APPLIED", 15307)
     assert shipped.receipts() == [(1, 1, "REFUSED"), (1, 2, "APPLIED")]
     assert manifest in shipped.evidence().values()
     assert audit_holds(shipped.ministry)

@@ -33,7 +33,7 @@ def on_postgresql(
     publish_pending(lab.province, at=AT, rng=os.urandom)
     deliver(lab.province, at=AT)
     province = Province(lab)
-    assert [(d.verdict, d.counts.ins) for d in province.intake().decisions] == [("APPLIED", 15302)]
+    assert [(d.verdict, d.counts.ins) for d in province.intake().decisions] == [("APPLIED", 15307)]
     return province
 
 

@@ -8,7 +8,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
 export PYTHONUTF8 := 1
 
-.PHONY: demo test test-protocol fuzz check serve bench clean lock help
+.PHONY: demo test test-long test-protocol fuzz check serve bench clean lock help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -25,7 +25,12 @@ test: $(STAMP) ## sets up servers where missing and runs every test
 	@bash deploy/setup/oracle-grammar.sh
 	@PYTHON=$(PY) bash deploy/setup/other-databases.sh
 	@bash deploy/setup/web-assets.sh --dev
-	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not long" $(TESTS)
+
+test-long: $(STAMP) ## the tests that `make test` leaves out for their time
+	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql npm chromium fonts-noto-cjk
+	@bash deploy/setup/web-assets.sh --dev
+	@$(PY) -m pytest -n 2 --dist loadfile -m long $(TESTS)
 
 test-protocol: $(STAMP) ## the acceptance table of the exchange, row by row: attack, expected, outcome
 	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql

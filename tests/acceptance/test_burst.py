@@ -79,6 +79,7 @@ class Nation:
         return made
 
 
+@pytest.mark.long
 @pytest.mark.row(23, "p11's manifest uploaded by p12, under either name", "E_ROLE")
 @pytest.mark.row(80, "32 provinces send what an outage held back, at once", "fair turns, nobody starves, all receipts")
 def test_row_23_and_80_every_province_has_its_turn_and_its_receipts_and_none_speaks_for_another(

@@ -194,6 +194,7 @@ def test_row_60_a_part_that_was_replaced_is_refused_by_its_digest(
     assert golden(land.ministry) == before
 
 
+@pytest.mark.long
 @ROW_60
 def test_row_60_a_last_part_that_counts_other_rows_is_void(exchanged: Land, monkeypatch: pytest.MonkeyPatch) -> None:
     land = _in_parts(exchanged, monkeypatch)

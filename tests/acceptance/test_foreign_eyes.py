@@ -43,6 +43,7 @@ def _run(command: Sequence[object]) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.row(79, "a foreign verifier: verify-dsse.sh + openssl cms on 100 random stored batches", "all pass")
 @pytest.mark.skipif(not (shutil.which("jq") and shutil.which("openssl")), reason="needs jq and openssl")
 def test_row_79_a_hundred_stored_batches_hold_and_open_without_our_code(stored: Land, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_a_batch_void_for_its_rows_goes_out_as_the_source_was_mended_and_both_ti
     assert not list(Path(world.land.province.work).glob("apart-*"))
 
 
+@pytest.mark.long
 def test_rows_void_three_times_stop_the_stream_until_the_source_is_mended(world: World) -> None:
     world.write(FAMILY)
     spoil(world)

@@ -13,6 +13,7 @@ from tests.acceptance.lands import Land
 DEATHS = 6
 
 
+@pytest.mark.long
 @pytest.mark.row(42, "sender killed at random instants over SFTP", "exactly once, no seq re-used")
 @pytest.mark.row(43, "receiver killed at random instants", "exactly once, receipt byte-identical")
 def test_row_42_and_43_whoever_dies_whenever_both_tiers_end_as_in_a_run_without_a_death(

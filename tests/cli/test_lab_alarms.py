@@ -14,6 +14,7 @@ from province_node.telling import exit_code
 from tests.cli.conftest import TODAY, Lab
 
 
+@pytest.mark.long
 def test_a_forged_manifest_in_ready_is_told_by_the_lab_s_round_and_makes_it_exit_3(
     lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

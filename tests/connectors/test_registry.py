@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.database import DatabaseSource
 from connectors.delimited import DelimitedSource
+from connectors.oracle import OracleSource
 from connectors.postgresql import PostgreSQLSource
 from connectors.registry import load_sources, open_source
 from connectors.sqlite import SQLiteSource
@@ -77,5 +77,5 @@ def test_each_url_finds_its_connector() -> None:
     assert isinstance(open_source("postgresql://u@h/d"), PostgreSQLSource)
     assert isinstance(open_source("sqlite:///x.db"), SQLiteSource)
     oracle = open_source("oracle+oracledb://hub:secret@h:1521/?service_name=XJ")
-    assert type(oracle) is DatabaseSource
+    assert isinstance(oracle, OracleSource)
     assert "secret" not in oracle.name

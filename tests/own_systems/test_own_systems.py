@@ -110,6 +110,7 @@ def test_a_value_that_differs_from_the_owners_is_kept_as_a_losing_one(node: Sett
     assert found == [("JKZKM", "3", "1", "已由权威源定值"), ("XBM", "2", "1", "已由权威源定值")]
 
 
+@pytest.mark.long
 def test_a_later_change_moves_only_what_it_touches_and_a_row_gone_there_is_kept_as_prior(
     node: Settled, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_later_change_moves_only_what_it_touches_and_a_row_gone_there_is_kept_
     assert node.day(SECOND_DAY).settled.changes.counts.rows == 0
 
 
+@pytest.mark.long
 def test_a_changed_mapping_reads_the_system_anew_and_settles_everything(node: Settled, tmp_path: Path) -> None:
     node.day()
     put(tmp_path / "src", rows(), MAPPING.replace("field: DZXX", "field: CYM"))
@@ -151,6 +153,7 @@ def test_the_registry_can_set_an_own_system_above_the_national_owner(
     assert told(node, TWO, "JKZKM") == [("1", "S")]
 
 
+@pytest.mark.long
 def test_an_own_system_that_cannot_be_read_changes_nothing_and_raises_an_alarm(node: Settled, tmp_path: Path) -> None:
     node.day()
     (tmp_path / "src" / "x1.db").unlink()
@@ -233,6 +236,7 @@ def losers(node: Settled, field: str) -> list[Any]:
     )
 
 
+@pytest.mark.long
 def test_what_one_own_system_loses_to_another_or_to_the_platform_is_kept(node: Settled, tmp_path: Path) -> None:
     day = "2026-03-09 10:00:00"
     number = ONE.xs["GRBSM"]

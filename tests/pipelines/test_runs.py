@@ -135,6 +135,7 @@ def _everything_said(result: dg.ExecuteInProcessResult) -> str:
     return json.dumps([str(e.event_specific_data) + (e.message or "") for e in result.all_events], ensure_ascii=False)
 
 
+@pytest.mark.long
 def test_a_round_that_would_delete_too_much_stops_before_anything_is_stored(
     place: Place, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:

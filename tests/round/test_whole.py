@@ -80,6 +80,7 @@ def test_the_second_day_travels_as_an_increment_and_a_third_round_ships_nothing(
     assert [row["state"] for row in rows(lab.province, "outbox")] == ["APPLIED", "APPLIED"]
 
 
+@pytest.mark.long
 def test_a_province_killed_between_upload_and_its_note_sends_once(
     published: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_province_killed_between_upload_and_its_note_sends_once(
     assert_equal_tiers(published)
 
 
+@pytest.mark.long
 def test_a_part_spoiled_on_the_way_is_refused_and_the_next_round_sends_it_again_unchanged(published: Lab) -> None:
     deliver(published.province, at=AT)
     part = published.exchange_root / "p13" / "in" / "ready" / "13-up-main-e0001-s0000000001.f07.cms"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hub.settings import open_node
 from tests.settling.handmade import base
 from tests.settling.handmade import people as p
@@ -13,6 +15,7 @@ from tests.settling.handmade.world import SECOND_DAY
 ONE = p.student(5, p.A)
 
 
+@pytest.mark.long
 def test_a_full_reading_under_changed_definitions_keeps_the_mark(tmp_path: Path) -> None:
     world = base.clean()
     node = Settled(tmp_path, world)

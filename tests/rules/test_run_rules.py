@@ -66,6 +66,7 @@ def test_a_source_that_was_last_read_more_than_a_day_ago_is_listed_until_it_is_r
     assert of_run(node) == []
 
 
+@pytest.mark.long
 def test_a_round_that_moves_the_number_of_students_too_far_is_held_until_a_person_confirms(tmp_path: Path) -> None:
     node = Settled(tmp_path, world(300))
     node.day("2026-05-10")
@@ -91,6 +92,7 @@ def test_in_the_months_of_entry_the_number_of_students_may_move_further(tmp_path
         node.day("2026-09-02", world(600))
 
 
+@pytest.mark.long
 def test_several_rounds_of_one_day_are_compared_with_the_day_before(tmp_path: Path) -> None:
     node = Settled(tmp_path, world(1200))
     node.day("2026-05-10")
@@ -139,6 +141,7 @@ def noted(node: Settled, rule: str) -> int:
     return int(node.ask("SELECT count(*) FROM known_finding WHERE rule = ?", [rule])[0][0])
 
 
+@pytest.mark.long
 def test_thresholds_are_settings_and_take_effect_without_a_change_of_the_sources(tmp_path: Path) -> None:
     made = world(60)
     made.put("jzg", p.teacher(50, CSRQ="19650601", SFZJH=p.id_number(50, born="19650601"), CJGZNY="199007"))

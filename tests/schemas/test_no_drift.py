@@ -15,6 +15,7 @@ from hub.catalog import Authority, Catalog, Entity, Field, load_catalog
 from hub.changes import HEAD, change_schema
 from hub.cli.dictionary import kind_words, write_dictionary
 from hub.registered import schema_ref
+from hub.store.history_tables import HELD_FROM
 from hub.store.tables import HEAD as GOLDEN_HEAD
 from hub.store.tables import build_tables
 from quality.contributions import payload_ddl, sql_type
@@ -67,7 +68,11 @@ def test_change_files_tables_and_settling_state_hold_the_same_fields(catalog: Ca
     schema = change_schema(entity)
     golden = build_tables(catalog).golden[name]
     assert schema.names == [*(n for n, _ in HEAD), *entity.columns]
-    assert [c.name for c in golden.columns] == [*GOLDEN_HEAD, *(c.lower() for c in entity.columns)]
+    assert [c.name for c in golden.columns] == [
+        *GOLDEN_HEAD,
+        *(c.lower() for c in entity.columns),
+        HELD_FROM,
+    ]
     assert payload_ddl(entity) == ", ".join(f'"{f.name}" {sql_type(f)}' for f in entity.fields)
     for field in entity.fields:
         assert _fits(field, schema.field(field.name).type, golden.c[field.name.lower()]), field.name

@@ -67,7 +67,7 @@ def hidden_actions(page: Page) -> int:
     return int(page.evaluate(f"[...document.querySelectorAll('th.acts')].filter({right}).length"))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_no_page_of_a_province_asks_elsewhere_breaks_its_policy_or_bars_anyone(
     page: Page, console: Console, scheme: str
 ) -> None:

@@ -20,7 +20,7 @@ demo: $(STAMP) ## the main job on the embedded defaults: a province settles, the
 	@bash deploy/setup/packages.sh openssl jq
 	@$(PY) -m pipelines.lab.demo $(DEMO)
 
-test: $(STAMP) ## sets up servers where missing and runs every test
+test: $(STAMP) ## sets up servers and browser where missing and runs the tests
 	@bash deploy/setup/packages.sh openssl jq openssh-server postgresql npm chromium fonts-noto-cjk
 	@bash deploy/setup/oracle-grammar.sh
 	@PYTHON=$(PY) bash deploy/setup/other-databases.sh

@@ -155,6 +155,7 @@ def test_a_round_that_would_delete_too_much_stops_before_anything_is_stored(
     assert not stopped.get_asset_materialization_events()
 
 
+@pytest.mark.long
 def test_a_disagreement_of_the_judges_stops_the_round_and_the_next_one(
     place: Place, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

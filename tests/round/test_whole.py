@@ -119,6 +119,7 @@ def spoiled_schema(catalog: Catalog) -> SchemaRef:
     return replace(schema_ref(catalog), digest="sha256:" + "0" * 64)
 
 
+@pytest.mark.long
 def test_a_void_batch_and_what_went_with_it_are_sealed_anew_and_nothing_is_lost(
     settled: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def state(node: Settled) -> list[tuple[Any, ...]]:
     return node.ask("SELECT (SELECT count(*) FROM g_xs), (SELECT max(value) FROM meta WHERE name = 'counter.run')")
 
 
+@pytest.mark.long
 def test_a_source_that_was_last_read_more_than_a_day_ago_is_listed_until_it_is_read_in_time(tmp_path: Path) -> None:
     node = Settled(tmp_path, world(60))
     node.day("2026-03-10")

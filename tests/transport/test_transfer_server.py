@@ -155,12 +155,13 @@ def test_a_revoked_certificate_is_refused_and_the_others_are_not(transfer_server
         client.list_out()
     serial = transfer_server.run("ssh-keygen", "-L", "-f", str(lost.certificate)).stdout.split("Serial: ")[1].split()[0]
     transfer_server.hub("transfer", "revoke", "--serial", serial)
+    said = len(transfer_server.log.read_text())
     with transfer_server.client(lost) as client, pytest.raises(KeyMaterialError) as refusal:
         client.list_out()
     assert refusal.value.code == "E2403"
     with transfer_server.client(kept) as client:
         assert client.list_pub() == []
-    assert "revoked" in transfer_server.log.read_text().splitlines()[-12:].__str__()
+    assert "revoked" in transfer_server.log.read_text()[said:]
 
 
 def test_a_revoked_login_key_takes_every_certificate_with_it(transfer_server: TransferServer) -> None:

@@ -85,22 +85,28 @@ def ingest_platform(
     marks = platform_marks(table, extract_no, row_hash)
     read = int(scalar(con, f"SELECT count(*) FROM read_parquet({text(file)})"))
     first = int(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM {store} LIMIT 1)")) == 0
-    gone = 0
+    gone, taken = 0, read
+    mark = f"JS05:{table.updated}"
     if not first:
         gone = _mark_replaced(con, raw, marks, store, complete=complete, removed=removed)
+        if not scalar(con, "SELECT count(*) FROM replaced"):  # most tables of most days: nothing to write
+            if table.updated:
+                _keep_stamps(con, entity, store, mark)
+            _mark_regressed(con, store, mark)
+            _mark_still_regressed(con, store, mark)
+            return Ingested(read, read, 0, 0)
         raw = f"SELECT r.* FROM ({raw}) r SEMI JOIN replaced p ON p._rk = {key_text(table.key, 'r.')}"
         _note_touched(con, entity, store, "_rk IN (SELECT _rk FROM replaced)")
-        keep_regressed(con, store, f"JS05:{table.updated}", "_rk IN (SELECT _rk FROM replaced)")
+        keep_regressed(con, store, mark, "_rk IN (SELECT _rk FROM replaced)")
         con.execute(f"DELETE FROM {store} WHERE _rk IN (SELECT _rk FROM replaced)")
         if table.updated:
-            _keep_stamps(con, entity, store, f"JS05:{table.updated}")
+            _keep_stamps(con, entity, store, mark)
+        taken = int(scalar(con, f"SELECT count(*) FROM ({raw})"))
     _count_dirt(con, entity, table, raw)
-    select = platform_projection(catalog, table).sql(raw, marks)
-    taken = int(scalar(con, f"SELECT count(*) FROM ({raw})")) if not first else read
-    con.execute(f"INSERT INTO {store} BY NAME {select}")
+    con.execute(f"INSERT INTO {store} BY NAME {platform_projection(catalog, table).sql(raw, marks)}")
     if not first:
-        _mark_regressed(con, store, f"JS05:{table.updated}")
-    _mark_still_regressed(con, store, f"JS05:{table.updated}")
+        _mark_regressed(con, store, mark)
+    _mark_still_regressed(con, store, mark)
     if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records
         _note_touched(con, entity, store, f"_ext = {extract_no}")
     return Ingested(read, read - taken, taken, gone)

@@ -9,6 +9,7 @@ provinces are loaded, analysed and vacuumed apart (`hub.store.postgresql`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -53,9 +54,13 @@ class Tables:
 
 
 def build_tables(catalog: Catalog) -> Tables:
-    """Metadata of one node's database, derived from the catalogue."""
+    """Metadata of one node's database, derived from the catalogue; the same object for the same entities."""
+    return _built(tuple(catalog.entities.values()))
+
+
+@lru_cache(maxsize=4)
+def _built(entities: tuple[Entity, ...]) -> Tables:
     metadata = sa.MetaData(naming_convention=METADATA.naming_convention)
-    entities = catalog.entities.values()
     golden = {e.name: _golden(e, metadata) for e in entities}
     shadow = {e.name: sa.Table(shadow_name(e), metadata, *_key(), *_rest(e)) for e in entities}
     history = {e.name: _history(e, metadata) for e in entities}

@@ -37,6 +37,7 @@ def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
     from hub.web.app import console
     from hub.web.dagster import mount
     from hub.web.site import Site
+    from hub.web.work import settle
 
     node = shell.open_node()
     settings = node.settings.web
@@ -48,6 +49,7 @@ def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
     catalog = shell.catalog()
     store = shell.open_store(node)
     site = Site(node, store, catalog, lambda: datetime.now(UTC), os.urandom, address.rstrip("/"), sections())
+    settle(store, site.now())  # what a process left that is not there any more
     return console(site, mount(site)), site.address
 
 

@@ -1,4 +1,4 @@
-"""Tables of the console: how people sign in, and who is signed in now (console 1, 6).
+"""Tables of the console: how people sign in, who is signed in now, what runs beside the pages (console 1, 6).
 
 Decides columns and keys. Passwords lie here as slow salted hashes; of a session's id only the digest is stored, so that
 a copied database opens no session. What an account may do is in `operator_role`.
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from hub.store.ledger import METADATA, text
+from hub.store.ledger import METADATA, PRIVATE, long_text, text
 
 WEB_METADATA: Final = sa.MetaData(naming_convention=METADATA.naming_convention)
 
@@ -47,3 +47,15 @@ WEB_SESSION: Final = sa.Table(
     *_texts(name=80, csrf=80, created=40, seen=40, source=80, via=16, plain_until=40, plain_purpose=400),
 )
 sa.Index("ix_web_session_name", WEB_SESSION.c.name)
+# Work beside the pages. `worker`: who runs it; `beat`: when that was last said; `outcome`, `error`: JSON. What came of
+# an import may hold values a person typed; it goes after two hours.
+WEB_WORK: Final = sa.Table(
+    "web_work",
+    WEB_METADATA,
+    _key("token", 40),
+    *_texts(name=80, worker=40, label=200, back=255, href=255, again=400, state=16, step=400),
+    *_numbers("done", "total"),
+    *_texts(begun=40, beat=40, ended=40),
+    sa.Column("outcome", long_text(), comment=PRIVATE),
+    sa.Column("error", long_text()),
+)

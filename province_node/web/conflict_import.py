@@ -1,55 +1,30 @@
 """Filled-in conflict sheets uploaded: a progress bar, proposals, and the wrong rows back as a file (console 3).
 
-Decides how an upload becomes a job and how long its outcome is kept; what a row becomes is `quality.decisions_sheet`.
-It lies here because parsing a workbook, in a child process with limits, is a connector's work.
+Decides how an upload becomes work beside the pages; what a row becomes is `quality.decisions_sheet`. It lies here
+because parsing a workbook, in a child process with limits, is a connector's work.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
-from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from connectors.xlsx import read_sheet
 from hub.errors import HubError, UsageError
-from hub.store import Store
+from hub.masking import swept
 from hub.web import Ask, Section, not_here
+from hub.web.work import DONE, Plan, Telling, begin, work_of
+from province_node.web.uploads import drop, keep
 from quality.decisions_sheet import MAX_ROWS, Imported, import_lines, refuse_name
 from quality.decisions_store import Acting
 from quality.web.counted import forget
 from quality.web.jobs import XLSX, attached
 from quality.web.query import acting_of
-from quality.web.runner import running, start
 
 section: Final = Section("conflict-import", "province_node.web", nodes=("province",))
-KEPT: Final = timedelta(hours=2)
-
-
-@dataclass
-class Upload:
-    """One import of one account, while it runs and for two hours after. `error`: why nothing was taken."""
-
-    name: str
-    file: str
-    began: datetime
-    done: int = 0
-    rows: int = 0
-    outcome: Imported | None = None
-    error: HubError | None = None
-    folder: TemporaryDirectory[str] | None = field(default=None, repr=False)
-
-
-_UPLOADS: Final[WeakKeyDictionary[Store, dict[str, Upload]]] = WeakKeyDictionary()
-_LOCK: Final = Lock()
+AGAIN: Final = "已成为待复核意见的行仍有效；重传同一文件，那些行会作为“已被他人更新”退回，其余照常导入"
 
 
 @section.get("/conflicts/import", allow="xlsx", manual="conflict-import")
@@ -68,8 +43,10 @@ def upload(ask: Ask) -> Response:
         refuse_name(given.filename)
     except HubError as error:
         return ask.page("conflicts/import.html", status=422, most=MAX_ROWS, error=error)
-    token = ask.site.rng(12).hex()
-    _started(ask, token, given)
+    path, token, acting = keep(ask, given), ask.site.rng(12).hex(), acting_of(ask)
+    label = _shown(path.name)
+    plan = Plan(label, lambda telling: _take(ask, acting, telling, path, label), "/conflicts/import", AGAIN)
+    begin(ask, token, plan)
     return ask.go(f"/conflicts/import/{token}")
 
 
@@ -88,60 +65,42 @@ def progress(ask: Ask) -> Response:
 @section.get("/conflicts/import/{token}/wrong", allow="xlsx")
 def wrong(ask: Ask) -> Response:
     """The wrong rows in the same layout, with 原行号 and 错误原因."""
-    found = _found(ask)
-    if found.outcome is None or not found.outcome.wrong:
+    work = work_of(ask, str(ask.path["token"]))
+    found = _imported(work.outcome)
+    if found is None or not found.wrong:
         raise not_here("这次导入没有错误行")
-    body: Iterator[bytes] = found.outcome.book()
-    return attached(body, f"{Path(found.file).stem}_错误行.xlsx", XLSX)
+    return attached(found.book(), f"{Path(work.label).stem}_错误行.xlsx", XLSX)
 
 
-def _started(ask: Ask, token: str, given: UploadFile) -> None:
-    folder = TemporaryDirectory(prefix="hub-import-")
-    path = Path(folder.name) / "upload.xlsx"
-    with path.open("wb") as out:
-        shutil.copyfileobj(given.file, out)
-    made = Upload(ask.visitor.name, _shown(given.filename or ""), ask.at, folder=folder)
-    with _LOCK:
-        kept = _UPLOADS.setdefault(ask.site.store, {})
-        for old in [k for k, u in kept.items() if ask.at - u.began > KEPT]:
-            del kept[old]
-        kept[token] = made
-    acting = acting_of(ask)
-    start(ask.site.store, f"import {token}", lambda: _take(ask, acting, made, path))
-
-
-def _take(ask: Ask, acting: Acting, made: Upload, path: Path) -> None:
+def _take(ask: Ask, acting: Acting, telling: Telling, path: Path, name: str) -> dict[str, Any]:
     def told(done: int, of: int) -> None:
-        made.done, made.rows = done, of
+        telling.tell("导入", done, of)
 
     try:
         sheet = read_sheet(path)
-        made.rows = len(sheet.lines)
-        made.outcome = import_lines(
-            ask.site.store, ask.site.catalog, acting, sheet.header[1], sheet.lines, name=made.file, progress=told
+        told(0, len(sheet.lines))
+        made = import_lines(
+            ask.site.store, ask.site.catalog, acting, sheet.header[1], sheet.lines, name=name, progress=told
         )
-    except HubError as error:
-        made.error = error
     finally:
-        if made.folder is not None:
-            made.folder.cleanup()
+        drop(path)
         forget(ask.site.store)
+    return {"proposed": made.proposed, "wrong": made.wrong}
 
 
-def _found(ask: Ask) -> Upload:
-    with _LOCK:
-        found = _UPLOADS.get(ask.site.store, {}).get(str(ask.path["token"]))
-    if found is None or found.name != ask.visitor.name:
-        raise not_here("没有这次导入，或其结果已过期；已提交的处理意见可在冲突处理中查看")
-    return found
+def _imported(outcome: Any) -> Imported | None:
+    """What an import did, from what was kept of it."""
+    if not isinstance(outcome, dict) or "wrong" not in outcome:
+        return None
+    return Imported(int(outcome["proposed"]), tuple(tuple(str(c) for c in row) for row in outcome["wrong"]))
 
 
 def _values(ask: Ask) -> dict[str, Any]:
     token = str(ask.path["token"])
-    return {"u": _found(ask), "token": token, "alive": running(ask.site.store, f"import {token}")}
+    work = work_of(ask, token)
+    return {"u": work, "token": token, "found": _imported(work.outcome) if work.state == DONE else None}
 
 
 def _shown(name: str) -> str:
     """The file's name without what may be somebody's number."""
-    clean = Path(name.replace("\\", "/")).name
-    return clean if sum(c.isdigit() for c in clean) < 15 else "上传的文件.xlsx"
+    return swept(name) if sum(c.isdigit() for c in name) < 15 else "上传的文件.xlsx"

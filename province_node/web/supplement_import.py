@@ -7,9 +7,8 @@ the visitor's scope for nobody. What a row needs is decided by `supplement_intak
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
@@ -17,19 +16,22 @@ from connectors.templates import IDENTITY_LOOKUP, all_templates
 from connectors.xlsx import MAX_ROWS
 from hub.catalog import Catalog, Template
 from hub.errors import HubError, InputError
+from hub.masking import swept
 from hub.roles import Scope
 from hub.web import Ask, Section, not_here
 from hub.web.filters import today
-from hub.web.work import Work, start
+from hub.web.work import Plan, Telling, start
 from province_node.supplement_export import write_empty
 from province_node.supplement_intake import Imported, import_file
 from province_node.supplement_list import in_scope
 from province_node.web.downloads import xlsx
+from province_node.web.uploads import drop, keep
 
 section: Final = Section("supplement-import", "province_node.web", nodes=("province",))
 ONLY_XLSX: Final = f"只能上传xlsx文件，且最多{MAX_ROWS}行"
 # The order in which what depends on another is loaded (seed: 先基本信息、再基本属性、最后学籍信息).
 ORDER: Final = ("xx", "xq", "jg", "zy", "bj", "jzg", "jzg_gz", "xs", "xs_sx", "xs_xj", "xs_jz")
+AGAIN: Final = "导入要么整份写入，要么不写：「补录文件」列表中没有这一份的，请重新上传"
 _STEPS: Final = {
     "E3711": "在「补录文件」列表中查看那一份，不必重复导入",
     "E3712": "按上面列出的顺序，先导入前置的模板",
@@ -74,30 +76,22 @@ def take(ask: Ask) -> Response:
             raise InputError("E3725", "学校标识码须为 10 位数字", step="改正学校标识码，或让文件名以它结尾并留空")
     except InputError as error:
         return _form(ask, error=error, status=422)
-    folder = ask.site.node.work / "uploads" / ask.site.rng(12).hex()
-    folder.mkdir(parents=True)
-    path = folder / _named(str(upload.filename))
-    with path.open("wb") as out:
-        shutil.copyfileobj(upload.file, out)
-    upload.file.close()
+    path = keep(ask, upload)
     number = int(corrects) if corrects.isdigit() and len(corrects) < 10 else None
-    return start(
-        ask, f"补录导入：{path.name}", lambda work: _import(ask, work, path, school or None, number),
-        back="/supplements/new", then=_then,
+    plan = Plan(
+        f"补录导入：{swept(path.name)}", lambda telling: _import(ask, telling, path, school or None, number).file,
+        "/supplements/new", AGAIN, lambda file: f"/supplements/{file}?done=导入",
     )  # fmt: skip
+    return start(ask, lambda _token: plan)
 
 
-def _then(_token: str, outcome: Any) -> str:
-    return f"/supplements/{outcome.file}?done=导入"
-
-
-def _import(ask: Ask, work: Work, path: Path, school: str | None, corrects: int | None) -> Imported:
+def _import(ask: Ask, telling: Telling, path: Path, school: str | None, corrects: int | None) -> Imported:
     may_private = ask.visitor.may("private_edit")
     scopes = ask.scopes("xlsx")
     try:
         return import_file(
             ask.site.store, ask.site.catalog, path, node=ask.site.party, operator=ask.operator.person, at=ask.at,
-            today=today(ask.at), school=school, corrects=corrects, progress=work.tell,
+            today=today(ask.at), school=school, corrects=corrects, progress=telling.tell,
             admit=lambda template, code: _admit(ask, scopes, may_private, template, code),
         )  # fmt: skip
     except HubError as error:
@@ -105,7 +99,7 @@ def _import(ask: Ask, work: Work, path: Path, school: str | None, corrects: int 
             raise InputError(error.code, error.what, where=error.where, step=_STEPS[error.code]) from error
         raise
     finally:
-        shutil.rmtree(path.parent, ignore_errors=True)
+        drop(path)
 
 
 def _admit(ask: Ask, scopes: tuple[Scope, ...], may_private: bool, template: Template, school: str) -> None:
@@ -132,8 +126,3 @@ def private_fields(catalog: Catalog, template: Template) -> tuple[str, ...]:
         if field is not None and field.private:
             found.append(column.header)
     return tuple(found)
-
-
-def _named(name: str) -> str:
-    """The file's own name without its place; the school's code may stand at its end."""
-    return re.sub(r"[^\w.\-（）()—]", "_", name.replace("\\", "/").rpartition("/")[2])[-120:]

@@ -14,7 +14,7 @@ from hub.settings import open_node
 from hub.web import Ask, Section, not_here
 from hub.web.filters import today
 from hub.web.listing import paging
-from hub.web.work import Work, start, work_of
+from hub.web.work import Plan, Telling, start, work_of
 from province_node.quality_cli import BASIS
 from province_node.trial import Trial, still_hit, try_rule
 from quality.places import place_above, school_names, within_schools
@@ -22,6 +22,7 @@ from quality.quarantine_list import of_node, of_row
 from quality.web.rules import catalog_of, settings_of
 
 section: Final = Section("trials", "province_node.web", nodes=("province",))
+AGAIN: Final = "没有写入任何数据，请再试一次"
 LEVELS: Final = {"school": "学校", "county": "县", "city": "市", "province": "省"}
 
 
@@ -34,33 +35,43 @@ def begin(ask: Ask) -> Response:
     thresholds = settings_of(ask, rule, all_given=True)
     node, catalog, day = open_node(ask.site.node.folder), ask.site.catalog, today(ask.at)
 
-    def run(work: Work) -> Trial:
-        work.tell("在已存数据上试跑")
-        return try_rule(node, catalog, rule.id, today=day, thresholds=thresholds)
+    def run(telling: Telling) -> dict[str, Any]:
+        telling.tell("在已存数据上试跑")
+        return _outcome(try_rule(node, catalog, rule.id, today=day, thresholds=thresholds))
 
+    here = f"/rules/{rule.id}"
     return start(
-        ask, f"试运行 {rule.id} {rule.name}", run, back=f"/rules/{rule.id}",
-        then=lambda token, _trial: f"/rules/{rule.id}/trials/{token}",
-    )  # fmt: skip
+        ask, lambda token: Plan(f"试运行 {rule.id} {rule.name}", run, here, AGAIN, lambda _: f"{here}/trials/{token}")
+    )
+
+
+def _outcome(trial: Trial) -> dict[str, Any]:
+    """A trial as it is kept: text, numbers and lists."""
+    return {
+        "rule": trial.rule.id, "thresholds": dict(trial.rule.thresholds), "basis": trial.basis, "asked": trial.asked,
+        "groups": [list(group) for group in trial.groups],
+    }  # fmt: skip
 
 
 @section.get("/rules/{rule}/trials/{token}", allow=("draft_rule", "confirm_rule"))
 def outcome(ask: Ask) -> Response:
     """What a trial found, per school, county, city or province."""
     trial = work_of(ask, str(ask.path["token"])).outcome
-    if not isinstance(trial, Trial) or trial.rule.id != ask.path["rule"]:
+    rule = catalog_of(ask).rules.get(str(ask.path["rule"]))
+    if rule is None or not isinstance(trial, dict) or trial.get("rule") != rule.id:
         raise not_here("这次试运行不在了")
     level = ask.query("by", "school")
     with ask.site.store.reading() as reader:
         inside = _inside(ask, reader)
-        groups = [g for g in trial.groups if inside is None or g[2] in inside]
+        groups = [g for g in trial["groups"] if inside is None or g[2] in inside]
         rows = _grouped(groups, level)
         where = paging(ask, len(rows))
         shown = rows[where.offset : where.offset + where.size]
         names = school_names(reader, ask.site.party, [r["place"] for r in shown]) if level == "school" else {}
+    places = {**ask.site.catalog.codes.division_names, **names}
     return ask.page(
-        "rules/trial.html", trial=trial, rows=shown, names={**ask.site.catalog.codes.division_names, **names},
-        basis=BASIS[trial.basis], levels=LEVELS, level=level, hits=sum(g[4] for g in groups), paging=where,
+        "rules/trial.html", trial=trial, rule=rule, rows=shown, names=places, basis=BASIS[trial["basis"]],
+        levels=LEVELS, level=level, hits=sum(g[4] for g in groups), paging=where,
         entities={e.name: e.cn for e in ask.site.catalog.entities.values()} | {"run": "本轮"},
     )  # fmt: skip
 
@@ -98,17 +109,15 @@ def recheck(ask: Ask) -> Response:
     node, catalog, day = open_node(ask.site.node.folder), ask.site.catalog, today(ask.at)
     rules = tuple(dict.fromkeys(r.rule for r in rows))
 
-    def run(work: Work) -> dict[str, bool | None]:
+    def run(telling: Telling) -> dict[str, bool | None]:
         found: dict[str, bool | None] = {}
         for at, rule in enumerate(rules):
-            work.tell(f"按规则 {rule} 再判", at, len(rules))
+            telling.tell(f"按规则 {rule} 再判", at, len(rules))
             found[rule] = still_hit(node, catalog, rule, entity, src_rid, today=day)
         return found
 
     here = f"/quarantine/{entity}/{src_rid}"
-    return start(
-        ask, "重新检查", run, back=here, then=lambda token, _found: f"{here}/rechecks/{token}",
-    )  # fmt: skip
+    return start(ask, lambda token: Plan("重新检查", run, here, AGAIN, lambda _: f"{here}/rechecks/{token}"))
 
 
 @section.get("/quarantine/{entity}/{src_rid}/rechecks/{token}", allow="query")

@@ -15,16 +15,14 @@ from hub.errors import HubError, UsageError
 from hub.roles_store import operator_named
 from hub.web import Ask, Section
 from hub.web.filters import today
-from quality.decisions_apply import carry_out
 from quality.decisions_bulk import REVIEWS, Bulk, Order, open_operation, preview
 from quality.decisions_query import Filter
 from quality.decisions_store import DecisionRefusedError
 from quality.decisions_words import private_field
 from quality.reasons import reasons_for
-from quality.web.counted import forget
+from quality.web.jobs import carry_on
 from quality.web.lines import lines_of
 from quality.web.query import acting_of, asked
-from quality.web.runner import start
 from quality.web.wording import deciders
 
 section: Final = Section("bulk", "quality.web", nodes=("province",))
@@ -52,13 +50,7 @@ def submit(ask: Ask) -> Response:
         if getattr(error, "status", 422) not in (409, 422):
             raise
         return _preview(ask, error=error, order=order)
-    store = ask.site.store
-
-    def work() -> None:
-        carry_out(store, acting, op_no, progress=lambda _done: forget(store))
-        forget(store)
-
-    start(store, op_no, work)
+    carry_on(ask, acting, op_no)
     return ask.go(f"/jobs/{op_no}")
 
 

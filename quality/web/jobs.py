@@ -5,7 +5,7 @@ Decides what a person may press; what stopping and undoing mean is `quality.deci
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,17 +13,20 @@ from starlette.responses import Response, StreamingResponse
 
 from hub.audit import Event, append
 from hub.web import Ask, Section, not_here
+from hub.web.work import Plan, Telling, begin, running
 from hub.workbook import Sheet, stream_book
 from quality.decisions_apply import carry_out, stop, undo
 from quality.decisions_bulk import RUNNING
+from quality.decisions_store import Acting
 from quality.web.counted import forget
 from quality.web.job_rows import Job, job, job_lines, jobs
 from quality.web.query import acting_of
-from quality.web.runner import running, start
 
 section: Final = Section("jobs", "quality.web", nodes=("province",))
 SHOWN: Final = 50
 AT_ONCE: Final = 20_000
+# Chunks commit with their history; taken up again, an operation goes on behind the last one.
+AGAIN: Final = "已处理的部分保留；可从断点继续，或整批撤销"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HEADERS: Final = (
     "冲突编号",
@@ -45,9 +48,10 @@ def listing(ask: Ask) -> Response:
     """The newest first."""
     with ask.site.store.reading() as reader:
         found = jobs(reader, ask.operator, limit=SHOWN + 1, before=ask.query("before"))
+        alive = running(reader, [j.op_no for j in found if j.running], ask.at)
     return ask.page(
         "conflicts/jobs.html", jobs=found[:SHOWN], more=found[SHOWN - 1].op_no if len(found) > SHOWN else "",
-        interrupted=[j.op_no for j in found if j.state == RUNNING and not running(ask.site.store, j.op_no)],
+        interrupted=[j.op_no for j in found if j.state == RUNNING and j.op_no not in alive],
     )  # fmt: skip
 
 
@@ -73,7 +77,10 @@ def cancel(ask: Ask) -> Response:
 @section.post("/jobs/{op_no}/go-on", allow=_ALLOW)
 def go_on(ask: Ask) -> Response:
     """继续: an interrupted operation is taken up where it stood."""
-    return _started(ask, lambda op_no: carry_out(ask.site.store, acting_of(ask), op_no))
+    found, acting = _found(ask), acting_of(ask)
+    if found.person == acting.by.person and found.state == RUNNING:
+        carry_on(ask, acting, found.op_no)
+    return ask.go(f"/jobs/{found.op_no}")
 
 
 @section.post("/jobs/{op_no}/undo", allow=_ALLOW)
@@ -82,7 +89,12 @@ def take_back(ask: Ask) -> Response:
     found, acting, store = _found(ask), acting_of(ask), ask.site.store
     op_no = found.op_no
     if found.done > AT_ONCE and found.person == acting.by.person:
-        start(store, op_no, lambda: undo(store, acting, op_no, progress=lambda _done: forget(store)))
+
+        def run(telling: Telling) -> None:
+            undo(store, acting, op_no, progress=lambda done: telling.tell("撤销", done, found.done))
+            forget(store)
+
+        begin(ask, op_no, Plan(f"撤销批量处理 {op_no}", run, f"/jobs/{op_no}", "已恢复的保留；可再次撤销其余"))
         return ask.go(f"/jobs/{op_no}")
     done = undo(store, acting, op_no)
     forget(store)
@@ -112,12 +124,19 @@ def attached(body: Iterator[bytes], name: str, kind: str) -> Response:
     return StreamingResponse(body, media_type=kind, headers={"content-disposition": disposition})
 
 
-def _started(ask: Ask, work: Callable[[str], object]) -> Response:
-    found = _found(ask)
-    acting_of(ask)
-    if found.person == ask.operator.person and found.state == RUNNING:
-        start(ask.site.store, found.op_no, lambda: work(found.op_no))
-    return ask.go(f"/jobs/{found.op_no}")
+def carry_on(ask: Ask, acting: Acting, op_no: str) -> bool:
+    """Carries the operation out beside the pages; False when some process does so already."""
+    store = ask.site.store
+
+    def run(telling: Telling) -> None:
+        def told(done: int) -> None:
+            telling.tell("处理", done)
+            forget(store)
+
+        carry_out(store, acting, op_no, progress=told)
+        forget(store)
+
+    return begin(ask, op_no, Plan(f"批量任务 {op_no}", run, f"/jobs/{op_no}", AGAIN))
 
 
 def _found(ask: Ask) -> Job:
@@ -130,9 +149,11 @@ def _found(ask: Ask) -> Job:
 
 def _values(ask: Ask) -> dict[str, Any]:
     found = _found(ask)
+    with ask.site.store.reading() as reader:
+        alive = bool(running(reader, [found.op_no], ask.at))
     return {
         "job": found,
         "own": found.person == ask.operator.person,
-        "alive": running(ask.site.store, found.op_no),
+        "alive": alive,
         "restored": ask.number("restored", -1, least=-1),
     }

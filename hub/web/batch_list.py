@@ -69,43 +69,62 @@ class Line:
         return f"{self.at}{_JOIN}{self.batch_id}"
 
 
+_SHAPE: Final = (
+    "direction", "party", "stream", "epoch", "seq", "batch_id", "state", "rows_i", "rows_u", "rows_d", "quarantined",
+    "at_", "ended", "size_", "digest",
+)  # fmt: skip
+
+
+def _arm(*values: Any) -> sa.Select[Any]:
+    """One ledger's rows under the names of the list: every arm of the union says the same, whatever its table says."""
+    return sa.select(*(value.label(name) for name, value in zip(_SHAPE, values, strict=True)))
+
+
 def _ledger() -> Any:
     """The three ledgers in one shape."""
-    o, i, d = OUTBOX.c, INBOX.c, DOWN_BATCH.c
-    nothing, zero = sa.cast(sa.null(), sa.BigInteger), _number("0")
-    sent = sa.select(
-        sa.literal_column(f"'{SENT}'").label("direction"), sa.func.substr(o.batch_id, 1, 2).label("party"),
-        o.stream, o.epoch, o.seq, o.batch_id, o.state.label("state"), o.rows_i, o.rows_u, o.rows_d,
-        zero.label("quarantined"), o.sealed_at.label("at_"), o.decided_at.label("ended"), o.bytes.label("size_"),
-        o.digest,
+    o, i, d, zero, sent = OUTBOX.c, INBOX.c, DOWN_BATCH.c, _number("0"), _text(SENT)
+    up = _arm(
+        sent, sa.func.substr(o.batch_id, 1, 2), o.stream, o.epoch, o.seq, o.batch_id, o.state,
+        o.rows_i, o.rows_u, o.rows_d, zero, o.sealed_at, o.decided_at, o.bytes, o.digest,
     )  # fmt: skip
-    taken = sa.select(
-        sa.literal_column(f"'{RECEIVED}'"), i.party, i.stream, i.epoch, i.seq, i.batch_id, i.verdict,
-        i.rows_i, i.rows_u, i.rows_d, i.quarantined, i.received_at, i.decided_at, nothing, i.digest,
+    taken = _arm(
+        _text(RECEIVED), i.party, i.stream, i.epoch, i.seq, i.batch_id, i.verdict,
+        i.rows_i, i.rows_u, i.rows_d, i.quarantined, i.received_at, i.decided_at, _NO_NUMBER, i.digest,
     )  # fmt: skip
-    state = sa.case((d.acked_at.is_not(None), ACKED), (d.shipped_at.is_not(None), SHIPPED), else_="SEALED")
-    down = sa.select(
-        sa.literal_column(f"'{SENT}'"), d.party, d.stream, d.epoch, d.seq, d.batch_id, state,
+    state = sa.case(
+        (d.acked_at.is_not(None), _text(ACKED)), (d.shipped_at.is_not(None), _text(SHIPPED)), else_=_text("SEALED")
+    )
+    down = _arm(
+        sent, d.party, d.stream, d.epoch, d.seq, d.batch_id, state,
         d.rows_i, d.rows_u, d.rows_d, zero, d.sealed_at, d.acked_at, d.bytes, d.digest,
     )  # fmt: skip
-    return sa.union_all(sent, taken, down, _undecided()).subquery("ledger")
+    return sa.union_all(up, taken, down, _undecided()).subquery("ledger")
 
 
 def _number(text: str) -> sa.ColumnClause[int]:
     return sa.literal_column(text, sa.BigInteger)
 
 
+def _text(word: str) -> sa.ColumnClause[str]:
+    """A word of ours as a constant; it goes into the statement and holds no quote."""
+    return sa.literal_column(f"'{word}'", sa.String)
+
+
+_NO_NUMBER: Final = sa.cast(sa.null(), sa.BigInteger)
+_NO_TEXT: Final = sa.cast(sa.null(), sa.String(80))
+
+
 def _undecided() -> Any:
     """Answered batches that have no place in their stream yet (HELD, parked, refused): receipts alone know them."""
-    r, nothing, zero, one = RECEIPT.c, sa.cast(sa.null(), sa.BigInteger), _number("0"), _number("1")
+    r, zero, one = RECEIPT.c, _number("0"), _number("1")
     newer, i, o = RECEIPT.alias("newer"), INBOX.c, OUTBOX.c
     same = [getattr(newer.c, n) == r[n] for n in ("party", "stream", "epoch", "seq")]
     there = [getattr(i, n) == r[n] for n in ("party", "stream", "epoch", "seq")]
     ours = [getattr(o, n) == r[n] for n in ("stream", "epoch", "seq")]
-    return sa.select(
-        sa.literal_column(f"'{RECEIVED}'"), r.party, r.stream, r.epoch, r.seq,
-        sa.func.substr(r.name, 1, sa.func.length(r.name) - len(".receipt1.dsse")), r.type,
-        zero, zero, zero, zero, r.created, sa.cast(sa.null(), sa.String(40)), nothing, sa.literal_column("''"),
+    batch = sa.func.substr(r.name, 1, sa.func.length(r.name) - len(".receipt1.dsse"))
+    return _arm(
+        _text(RECEIVED), r.party, r.stream, r.epoch, r.seq, batch, r.type,
+        zero, zero, zero, zero, r.created, _NO_TEXT, _NO_NUMBER, _NO_TEXT,
     ).where(
         ~sa.exists(sa.select(one).select_from(newer).where(*same, newer.c.receipt_no > r.receipt_no)),
         ~sa.exists(sa.select(one).select_from(INBOX).where(*there)),

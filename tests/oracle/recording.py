@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects.oracle import oracledb as driver
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("hub", "quality", "province_node", "ministry_node", "pipelines")
@@ -30,6 +33,12 @@ OTHERS = (
 )
 _FOREIGN = ("PRAGMA", "BEGIN", "pg_catalog", "sqlite_master", "SHOW ")
 _SKIPPED = f"{ROOT / '.venv'}/"
+# What a dialect sends for these it decides in a method of its own: it may be another statement, or none.
+_SAVEPOINTS = {
+    SavepointClause: "do_savepoint",
+    RollbackToSavepointClause: "do_rollback_to_savepoint",
+    ReleaseSavepointClause: "do_release_savepoint",
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,19 @@ class Recorder:
             self.said[statement] = Said(statement, None, place)
         elif isinstance(core, sa.sql.elements.ClauseElement) and not isinstance(core, sa.schema.ExecutableDDLElement):
             keys = getattr(compiled, "column_keys", None)
-            self.said[statement] = Said(core, tuple(keys) if keys else None, place)
+            for sent in sent_by_oracle(core):
+                self.said[statement] = Said(sent, tuple(keys) if keys else None, place)
+
+
+def sent_by_oracle(core: Any) -> list[Any]:
+    """This statement, or what SQLAlchemy's Oracle sends in its place; empty where that is nothing."""
+    method = _SAVEPOINTS.get(type(core))
+    if method is None:
+        return [core]
+    sent: list[Any] = []
+    made: Any = driver.dialect
+    getattr(made(), method)(SimpleNamespace(execute=sent.append), core.ident)
+    return sent
 
 
 @contextmanager

@@ -104,6 +104,7 @@ def test_statements_are_the_same_when_nothing_a_grammar_sees_differs() -> None:
     one = shape("SELECT a\n FROM t WHERE b IN (:b_1, :b_2) AND c = 'x''y' AND d = 12.5")
     assert one == shape("SELECT a FROM t WHERE b IN (:c_1) AND c = 'z' AND d = 3")
     assert one != shape("SELECT a FROM t WHERE b IN (:c_1) AND c = '' AND d = 3")
+    assert shape("SELECT '' FROM t WHERE c LIKE :b ESCAPE '/'") == "SELECT '' FROM t WHERE c LIKE :b ESCAPE 'x'"
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ _STEPS: Final = {
     "E3710": "返回列表核对文件编号",
     "E3714": "填写 1 以上的整数",
     "E3715": "请另一位数据复核员复核",
-    "E3716": "在「驳回原因」中写明，学校会在错误行文件里看到",
-    "E3717": "刷新本页，看各行现在的状态",
+    "E3716": "在「原因」中写明：驳回的学校会在错误行文件里看到，撤回的记入审计",
+    "E3717": "勾选行后再试，或刷新本页看各行现在的状态",
     "E3720": "刷新本页后再决定",
     "E3724": "请导入人撤回，或由复核人驳回",
 }
@@ -104,6 +104,7 @@ def _detail(ask: Ask, *, error: HubError | None = None, status: int = 200, drawn
         "supplements/detail.html", status=status, file=file, layout=layout, rows=rows, name=name, mine=mine,
         drawn=shown_lines(ask.site.catalog, layout, drawn), error=error, reasons=_said(error), states=tuple(State),
         paging=turned(ask, where, [str(r["row"]) for r in rows]), waiting=file.states.get(State.WAITING, 0),
+        approved=file.states.get(State.APPROVED, 0),
         open=sum(file.states.get(s, 0) for s in OPEN), shown=ask.query("state"),
     )  # fmt: skip
 
@@ -116,15 +117,12 @@ def _said(error: HubError | None) -> str:
 def decide(ask: Ask) -> Response:
     """通过 or 驳回: the whole file, or the rows that are ticked."""
     file, form = _file(ask), ask.form
-    rows = [int(r) for r in ask.lists.get("row", ()) if r.isdigit()] if form.get("which") == "rows" else None
     try:
         if form.get("decision") not in ("approve", "reject"):
             raise UsageError("E3722", "没有选择通过还是驳回", step="按「通过」或「驳回」")
-        if rows == []:
-            raise UsageError("E3717", "没有勾选任何行", where=f"补录文件 {file.number}", step="先勾选待复核的行")
         done = review(
             ask.site.store, ask.site.catalog, file.number, approve=form["decision"] == "approve", node=ask.site.party,
-            reviewer=ask.operator.person, at=ask.at, rows=rows, reason=form.get("reason", ""),
+            reviewer=ask.operator.person, at=ask.at, rows=_ticked(ask, file.number), reason=form.get("reason", ""),
         )  # fmt: skip
     except HubError as error:
         return _detail(ask, error=error, status=_status(error))
@@ -151,13 +149,26 @@ def sample(ask: Ask) -> Response:
 
 @section.post("/supplements/{number:int}/withdraw", allow="xlsx")
 def take_back(ask: Ask) -> Response:
-    """撤回 by the importer: the rows that still wait."""
-    file = _file(ask)
+    """撤回 by the importer: rows that still wait; with `approved` those in effect too, which needs a reason."""
+    file, form = _file(ask), ask.form
     try:
-        rows = withdraw(ask.site.store, file.number, node=ask.site.party, operator=ask.operator.person, at=ask.at)
+        gone = withdraw(
+            ask.site.store, file.number, node=ask.site.party, operator=ask.operator.person, at=ask.at,
+            approved=form.get("approved") == "1", reason=form.get("reason", ""), rows=_ticked(ask, file.number),
+        )  # fmt: skip
     except HubError as error:
         return _detail(ask, error=error, status=_status(error))
-    return ask.go(f"/supplements/{file.number}", done="撤回", rows=str(rows))
+    return ask.go(f"/supplements/{file.number}", done="撤回", rows=str(gone))
+
+
+def _ticked(ask: Ask, number: int) -> list[int] | None:
+    """The rows a form means; None for the whole file. Raises `UsageError` E3717 when none is ticked."""
+    if ask.form.get("which") != "rows":
+        return None
+    rows = [int(r) for r in ask.lists.get("row", ()) if r.isascii() and r.isdigit() and len(r) < 8]
+    if not rows:
+        raise UsageError("E3717", "没有勾选任何行", where=f"补录文件 {number}", step="先勾选行")
+    return rows
 
 
 def _status(error: HubError) -> int:

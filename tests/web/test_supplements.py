@@ -65,6 +65,30 @@ def test_the_importer_cannot_review_his_own_file_under_any_role(imported: Import
     assert imported.states() == ["待复核", "待复核", "错误行"]
 
 
+def test_an_approved_row_is_taken_back_by_its_importer_with_a_reason_and_by_nobody_else(
+    imported: Imported, page: Page
+) -> None:
+    console, clerk = imported.console, imported.console.as_("业务员")
+    console.post(console.as_("数据复核员"), "/supplements/1/review", {"decision": "approve", "which": "all"})
+    form = {"approved": "1", "which": "rows", "row": "3", "reason": "学校来电，校区已撤销"}
+    assert console.post(console.as_("业务主管"), "/supplements/1/withdraw", form).status_code == 403
+    refused = console.post(clerk, "/supplements/1/withdraw", {**form, "reason": ""})
+    assert (refused.status_code, "撤回已通过的行须写明原因" in refused.text) == (422, True)
+    assert console.post(clerk, "/supplements/1/withdraw", {**form, "row": ""}).status_code == 422
+    assert imported.states() == ["已通过", "已通过", "错误行"]
+    sign_in(page, console, "业务员", "/supplements/1")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.check("input[name=row][value='3']")
+    page.check("input[name=which][value=rows]")
+    page.fill("input[name=reason]", form["reason"])
+    screen(page, "supplement-withdraw")
+    page.click("button[value='1'][name=approved]")
+    page.wait_for_selector("text=撤回完成：1 行")
+    assert imported.states() == ["已通过", "已撤回", "错误行"]
+    last = console.rows("audit_event", "i")[-1]
+    assert (last["action"], last["actor"], last["purpose"]) == ("补录撤回", "p02", form["reason"])
+
+
 def test_a_refusal_needs_a_reason_and_concerns_only_the_rows_ticked(imported: Imported) -> None:
     console, reviewer = imported.console, imported.console.as_("数据复核员")
     form = {"decision": "reject", "which": "rows", "row": "2"}

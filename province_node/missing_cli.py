@@ -70,7 +70,7 @@ def list_missing(
 
 
 def show_completeness(ctx: typer.Context, school: School = None) -> None:
-    """各校必填表单完成情况：按学校类型应填的表单（47、26、33、21）、枢纽所持的表单、完整率。"""
+    """各校必填表单完成情况：按学校类型应填的表单（47、26、33、21）、中枢所持的表单、完整率。"""
     shell = shell_of(ctx)
     node = shell.open_node()
     require_province(node)
@@ -88,8 +88,8 @@ def show_completeness(ctx: typer.Context, school: School = None) -> None:
              "—" if c.rate is None else f"{c.rate:.1%}", "、".join(c.empty_forms)]
             for c in found
         ]  # fmt: skip
-        heads = ["学校", "名称", "类型", "必填表单", "枢纽所持", "已有数据", "必填项完整率", "尚无数据的表单"]
+        heads = ["学校", "名称", "类型", "必填表单", "中枢所持", "已有数据", "必填项完整率", "尚无数据的表单"]
         console.print(table("", heads, rows))
-        console.print("枢纽只持有学校、教师、学生、专业、班级的表单；其余必填表单须在业务系统中查看。")
+        console.print("中枢只持有学校、教师、学生、专业、班级的表单；其余必填表单须在业务系统中查看。")
 
     emit(shell, document, render)

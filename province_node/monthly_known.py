@@ -44,7 +44,7 @@ def known(reader: Reader, catalog: Catalog, node: str, before: Mapping[str, str]
     schools = completeness(reader, catalog, node)
     lacking = [s for s in schools if s.empty_forms]
     if schools:
-        hint = f"枢纽已入库 {len(schools)} 所学校，其中 {len(lacking)} 所尚有必填表单没有数据；枢纽只持有部分表单"
+        hint = f"中枢已入库 {len(schools)} 所学校，其中 {len(lacking)} 所尚有必填表单没有数据；中枢只持有部分表单"
         answer = "未完成" if lacking else ""
         item = "first_round"
         old = found.get(item)

@@ -79,6 +79,18 @@ class Ask:
         until = self.signed_in.plain_until if self.signed_in else None
         return max(0, int((datetime.fromisoformat(until) - self.at).total_seconds())) if until else 0
 
+    @property
+    def theme(self) -> str:
+        """`light` or `dark` as this browser was told, empty where it follows the system."""
+        given = self.request.cookies.get(self.site.theme_cookie, "")
+        return given if given in ("light", "dark") else ""
+
+    @property
+    def again(self) -> str:
+        """The address of this page; the workbench where it is the answer to a form, which no link leads to."""
+        url = self.request.url
+        return url.path + (f"?{url.query}" if url.query else "") if self.route.method == "GET" else "/"
+
     def here(self, route: Route) -> bool:
         """Whether the menu's entry leads to this page or the one above it."""
         path = self.request.url.path

@@ -28,8 +28,10 @@ from hub.store import Reader
 from hub.store.ledger import LINEAGE
 
 _HEADS: Final[Mapping[str, str]] = {
-    "op": "操作", "pk": "记录号", "row_ver": "版本", "src_rid": "来源行", "prov": "逐字段来源",
+    "op": "操作", "pk": "记录号", "row_ver": "版本", "src_rid": "来源行", "prov": "逐项来源",
 }  # fmt: skip
+
+_DONE: Final[Mapping[str, str]] = {"I": "新增", "U": "更新", "D": "删除"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def _texts(entity: Entity | None, name: str, column: Any) -> list[str]:
     if field_ is not None:
         column = mask_column(field_, column.combine_chunks())
     values = ["" if v is None else str(v) for v in column.to_pylist()]
+    if name == "op":
+        return [_DONE.get(v, v) for v in values]
     return values if field_ is not None else [swept(v) for v in values]
 
 

@@ -190,7 +190,12 @@ def _labels(ask: Ask) -> dict[str, Mapping[str, str]]:
 def _parties(ask: Ask) -> Mapping[str, str]:
     """Words for the two digits of a province; 00 is what goes to all."""
     names = ask.site.catalog.codes.division_names
-    return {"00": "全部节点", **{code[:2]: name for code, name in names.items() if code.endswith("0000")}}
+    return {
+        "00": "全部节点",
+        "moe": "部级节点",
+        "moe-dr": "部级灾备",
+        **{code[:2]: name for code, name in names.items() if code.endswith("0000")},
+    }
 
 
 def _facets(ask: Ask, reader: Reader, wanted: Wanted) -> tuple[Facet, ...]:
@@ -231,7 +236,7 @@ def _detail(ask: Ask, line: Line, kept: Kept, *, before: str | None, after: str 
         manifest, fault = None, error.sentence()
     return ask.page(
         "batches/detail.html", line=line, kept=kept, manifest=manifest, fault=fault, before=before, after=after,
-        checks=checks, kinds=KINDS, streams=STREAMS, entities=ask.site.catalog.entities,
+        checks=checks, kinds=KINDS, streams=STREAMS, entities=ask.site.catalog.entities, parties=_parties(ask),
         steps=ask.site.steps(ask, "batch", line), shut=not _sees_all(ask),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import Final
 import jinja2
 
 from hub.catalog import Catalog
-from hub.masking import mask_value, swept
+from hub.masking import KEY_JOIN, mask_value, swept
 from hub.verdict import Verdict
 from hub.web.section import Allowed
 from hub.web.sessions import Visitor
@@ -57,7 +57,15 @@ def environment(site: Site) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        n=number, bytes=size, moment=moment, day=day, tone=tone, masked=_masker(site.catalog), swept=swept, word=word
+        n=number,
+        key=key,
+        bytes=size,
+        moment=moment,
+        day=day,
+        tone=tone,
+        masked=_masker(site.catalog),
+        swept=swept,
+        word=word,
     )
     made.tests["may_use"] = _may_use
     made.globals.update(vendor=vendor, menu=site.menu(), today=today)
@@ -71,6 +79,11 @@ def _may_use(allow: Allowed, visitor: Visitor) -> bool:
 def number(value: int | float | None) -> str:
     """59,917; nothing for None."""
     return "" if value is None else f"{value:,}"
+
+
+def key(text: str | None) -> str:
+    """3613000101 · 2025001 for a key of several parts."""
+    return (text or "").replace(KEY_JOIN, " · ")
 
 
 def size(value: int | None) -> str:

@@ -1,7 +1,7 @@
 """本人账号: own passwords, and what one may do (console 1).
 
-Decides that a password is changed by who knows the old one, and that the 数据密码 is set by its owner alone, never by
-an administrator.
+Decides that a password is changed by who knows the old one, that the 数据密码 is set by its owner alone, never by an
+administrator, and that light or dark is a matter of this browser.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from hub.web.accounts import account, set_password, try_password
 from hub.web.ask import Ask
 from hub.web.refusals import PageRefusedError
 from hub.web.section import SIGNED_IN, Section
+from hub.web.signin import back_to
 
 section: Final = Section("me", "hub.web")
+YEAR: Final = 365 * 24 * 3600
 
 
 @section.get("/me", allow=SIGNED_IN)
@@ -37,6 +39,20 @@ def password(ask: Ask) -> Response:
     except UsageError as error:
         return _show(ask, note=error.what + "。" + error.step, kind="bad", status=422)
     return ask.go("/signin", note="changed")
+
+
+@section.post("/me/look", allow=SIGNED_IN)
+def look(ask: Ask) -> Response:
+    """外观: light, dark or as the system has it; kept by the browser, so that the first page already is."""
+    site, theme = ask.site, ask.form.get("theme", "")
+    answer = ask.go(back_to(ask.form.get("next", "")))
+    if theme in ("light", "dark"):
+        answer.set_cookie(
+            site.theme_cookie, theme, max_age=YEAR, httponly=True, samesite="lax", secure=site.secure, path="/"
+        )
+    else:
+        answer.delete_cookie(site.theme_cookie, path="/", httponly=True, samesite="lax", secure=site.secure)
+    return answer
 
 
 @section.post("/me/data", allow="plaintext")

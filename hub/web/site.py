@@ -67,6 +67,11 @@ class Site:
         return f"{self.cookie}_form"
 
     @property
+    def theme_cookie(self) -> str:
+        """Holds light or dark, which the server writes into the page, so that none flashes up in the other."""
+        return f"{self.cookie}_theme"
+
+    @property
     def idle(self) -> timedelta:
         return timedelta(minutes=self.node.settings.web.idle_minutes)
 

@@ -28,7 +28,7 @@ from quality.places import school_names, within_schools
 
 section: Final = Section("supplement-gaps", "province_node.web", nodes=("province",))
 LOOK: Final = ("query", "audit")
-HEADS: Final = ("实体", "记录（脱敏）", "缺少的字段", "字段标识", "原因", "补录模板")
+HEADS: Final = ("数据类别", "记录（脱敏）", "缺少的数据项", "数据项代码", "原因", "补录模板")
 SHOWN: Final = 500
 _cache: dict[tuple[object, ...], Any] = {}
 _lock: Final = Lock()

@@ -24,7 +24,7 @@ from quality.web.wording import school_names
 
 section: Final = Section("conflicts", "quality.web", nodes=("province",))
 FACET_NAMES: Final = {
-    "state": "当前状态", "entity": "数据类", "field": "数据项", "rule": "原因", "school": "学校", "assignee": "承办人",
+    "state": "当前状态", "entity": "数据类别", "field": "数据项", "rule": "原因", "school": "学校", "assignee": "承办人",
     "authority": "权威源",
 }  # fmt: skip
 _TYPED: Final = range(4, 41)

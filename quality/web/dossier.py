@@ -259,7 +259,8 @@ def _clash(tracer: Tracer, entity: Entity, standing: Sequence[Mapping[str, Any]]
         labels = (code_label(tracer.catalog, one, v) if v and not (one and is_masked(one)) else "" for v in values)
         shown = tuple(f"{v} {label}".strip() or EMPTY for v, label in zip(values, labels, strict=True))
         lines.append((one.cn if one is not None else UPDATED_NAME if name == UPDATED else name, shown, asked))
-    return Clash(tuple(heads), tuple(lines), same, max(0, len(standing) - MOST))
+    rows = max([len(standing), *(int(s["rows_named"] or 1) for s in standing)])  # rows of one key are one of them here
+    return Clash(tuple(heads), tuple(lines), same, rows - len(heads))
 
 
 def _neighbours(

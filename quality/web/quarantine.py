@@ -76,7 +76,7 @@ def _conditions(words: dict[str, dict[str, str]]) -> tuple[Condition, ...]:
         Condition("rule", "规则", tuple(words["rule"].items())),
         Condition("school", "学校标识码", hint="10 位"),
         Condition("division", "行政区划码", hint="6 位，含所辖"),
-        Condition("field", "字段标识", hint="例如 SFZJH"),
+        Condition("field", "数据项代码", hint="例如 SFZJH"),
         Condition("closed", "已关闭的", (("1", "一并列出"),)),
     )
 

@@ -77,7 +77,7 @@ def conditions_of(catalog: Catalog) -> tuple[Condition, ...]:
     rules = tuple((r.id, f"{r.id} {r.name}") for r in catalog.rules.values() if r.dimension in _DIMENSIONS)
     return (
         Condition("state", "当前状态", tuple((str(s), str(s)) for s in State)),
-        Condition("entity", "数据类", entities),
+        Condition("entity", "数据类别", entities),
         Condition("rule", "原因", ((NONE, "来源不一致"), *rules)),
         Condition("school", "学校标识码", hint="10 位"),
         Condition("assignee", "承办人", hint="账号"),

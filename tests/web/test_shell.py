@@ -105,9 +105,51 @@ def test_pages_work_as_links_and_forms_without_scripts(page: Page, console: Cons
 
 
 def test_the_style_sheet_stays_within_ten_kilobytes_and_no_page_has_inline_style(console: Console) -> None:
-    assert len(console.client().get("/static/console.css").content) <= 10 * 1024
+    sheets = [console.client().get(f"/static/{name}.css").content for name in ("console", "dark")]
+    assert sum(map(len, sheets)) <= 10 * 1024
     for role in ("业务主管", "系统管理员"):
         client = console.as_(role)
         for wanted, path in pages(console):
             if wanted == role:
                 assert not re.search(r"<style|\sstyle=|\son[a-z]+=|hx-on", client.get(path).text), path
+
+
+def test_light_or_dark_is_the_persons_choice_and_stands_in_the_first_answer(page: Page, console: Console) -> None:
+    """No script chooses it, so nothing flashes; without a choice it follows the system."""
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    seen = watch(page, console)
+    sign_in(page, console, "业务员", "/conflicts?state=待处理")
+    found = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found[scheme] = page.evaluate(ground)
+    assert found["light"] != found["dark"]
+    for scheme, chosen, word in (("light", "dark", "深色"), ("dark", "light", "浅色")):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.click(f".look button:has-text('{word}')")
+        page.wait_for_load_state("networkidle")
+        assert page.url.endswith("/conflicts?state=%E5%BE%85%E5%A4%84%E7%90%86"), "back to where it was pressed"
+        assert page.evaluate("document.documentElement.dataset.theme") == chosen
+        assert page.evaluate(ground) == found[chosen]
+        assert page.locator(".look [aria-pressed=true]").inner_text() == word
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)", "paper is white"
+    page.emulate_media(media="screen")
+    page.click(".look button:has-text('自动')")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.dataset.theme || ''") == ""
+    assert (seen.violations(), seen.errors, seen.stored()) == ([], [], 0)
+
+
+def test_the_cookie_of_the_look_is_of_no_use_to_scripts_and_takes_no_other_word(console: Console) -> None:
+    client = console.as_("业务员")
+    answer = console.post(client, "/me/look", {"theme": "dark", "next": "//elsewhere.example/"})
+    assert answer.headers["location"] == "/"
+    assert "httponly" in answer.headers["set-cookie"].lower()
+    assert "samesite=lax" in answer.headers["set-cookie"].lower()
+    assert 'data-theme="dark"' in client.get("/help").text
+    answer = console.post(client, "/me/look", {"theme": '"><script>', "next": "/help"})
+    assert "script" not in answer.headers["set-cookie"]
+    client.cookies.set(console.site.theme_cookie, "night", domain="127.0.0.1")
+    assert "data-theme" not in client.get("/help").text
+    client.cookies.delete(console.site.theme_cookie, domain="127.0.0.1")

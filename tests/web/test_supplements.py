@@ -152,7 +152,7 @@ def test_gaps_and_completeness_are_counted_per_school_and_open_as_lists(console:
     school = a_school(console)
     listed = chief.get(f"/supplements/missing/{school}")
     assert listed.status_code == 200
-    assert "缺少的字段" in listed.text or "未发现问题" in listed.text
+    assert "缺少的数据项" in listed.text or "未发现问题" in listed.text
     complete = chief.get(f"/supplements/completeness?school={school}").text
     assert school in complete
     assert "必填项完整率" in complete

@@ -8,7 +8,7 @@
 
   function option(data) {
     const ink = css("--ink"), line = css("--line"), lying = data.kind === "stack" && data.categories.length > 6;
-    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const dark = css("--dark") && !matchMedia("print").matches;
     const numbers = data.series.filter((s) => s.data.every((v) => typeof v !== "string"));
     const lowest = Math.min(1, ...numbers.flatMap((s) => s.data).filter((v) => v !== null));
     const values = {type: "value", axisLabel: {color: ink, formatter: data.percent ? (v) => `${Math.round(1000 * v) / 10}%` : undefined},

@@ -121,7 +121,7 @@ def test_light_or_dark_is_the_persons_choice_and_stands_in_the_first_answer(page
     sign_in(page, console, "业务员", "/conflicts?state=待处理")
     found = {}
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         found[scheme] = page.evaluate(ground)
     assert found["light"] != found["dark"]
     for scheme, chosen, word in (("light", "dark", "深色"), ("dark", "light", "浅色")):

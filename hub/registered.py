@@ -1,7 +1,7 @@
 """What both sides hold byte for byte before they exchange anything: schema and code set of a batch (protocol 3.3).
 
 Decides the digests. The schema covers the columns of every entity's change file, name and type, in order; the code set
-covers the code tables (shipped, or those of a registry version), divisions and major catalogues. A site's own
+covers code tables, divisions, major catalogues and labels (shipped, or those of a registry version). A site's own
 dictionaries stay out (ruling 8: they replace missing national tables in one province), so that province and ministry
 reckon the same digest.
 """
@@ -33,19 +33,8 @@ def codeset_ref(catalog: Catalog, *, version: int | None = None) -> CodesetRef:
     `version`: the registry version rows were settled under, where the catalogue does not have that registry. A version
     that brought code tables of its own is asked as `hub.registry.versions.codeset_of`.
     """
-    codes = catalog.codes
-    body = {
-        "tables": {name: dict(table) for name, table in codes.national.items()},
-        "divisions": sorted(codes.divisions),
-        "divisions_current": sorted(codes.divisions_current),
-        "majors": {edition: _majors(codes.majors, edition) for edition in sorted({e for e, _ in codes.majors})},
-        "major_map": codes.major_map,
-    }
+    body = {name: dict(table) for name, table in catalog.codes.national.items()}
     return CodesetRef(version or catalog.registry.version, wire.digest_of(strictjson.emit(body)))
-
-
-def _majors(majors: dict[tuple[str, str], str], edition: str) -> dict[str, str]:
-    return {code: name for (of, code), name in majors.items() if of == edition}
 
 
 def _kind(kind: Any) -> str:

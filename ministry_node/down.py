@@ -30,14 +30,23 @@ from hub.batch.admission import check_trust, seal_certs
 from hub.batch.cipher import PartDigest, encrypt_file
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.layout import EVERYONE, NameKind, StreamId, batch_id, manifest_name, parse_name, part_name
-from hub.batch.manifest import FileEntry, Manifest, Producer, Recipient, Watermark, read_manifest, sign_manifest
+from hub.batch.manifest import (
+    CodesetRef,
+    FileEntry,
+    Manifest,
+    Producer,
+    Recipient,
+    Watermark,
+    read_manifest,
+    sign_manifest,
+)
 from hub.batch.sequence import BatchHeader, advance
 from hub.catalog import load_catalog
 from hub.down import flow
 from hub.down.form import CODES, DOWN, PlainPart, schema_ref, write_part
 from hub.errors import HubError, RefusedError
 from hub.keyring import Keyring, open_keyring
-from hub.registered import codeset_ref
+from hub.registry.versions import codeset_of
 from hub.settings import FILE, Node
 from hub.store import Store, Transaction, open_store
 from hub.store.registry_tables import DOWN_BATCH
@@ -137,7 +146,7 @@ def seal(
     entries = tuple(_seal_part(sender, batch, n, part) for n, part in enumerate(parts, 1))
     with local_disk("spool"):
         sync_folder(sender.node.spool)
-    manifest = _manifest(sender, here, entries)
+    manifest = _manifest(sender, here, entries, codeset_of(tx.connection, load_catalog()))
     check_trust(manifest, sender.keyring.trust, at=sender.at, where=batch)
     payload, envelope = sign_manifest(manifest, sender.keyring.signer)
     digest = wire.digest_of(payload)
@@ -197,7 +206,7 @@ def note_acks(connection: sa.Connection, manifest: Manifest, *, node: Node, at: 
     return tuple(wrong)
 
 
-def _manifest(sender: Sender, here: flow.Standing, entries: tuple[FileEntry, ...]) -> Manifest:
+def _manifest(sender: Sender, here: flow.Standing, entries: tuple[FileEntry, ...], codeset: CodesetRef) -> Manifest:
     stream_id, seq, trust = here.stream.stream_id, here.stream.last_seq + 1, sender.keyring.trust
     config = "sha256:" + hashlib.sha256((sender.node.folder / FILE).read_bytes()).hexdigest()
     rows = sum(entry.rows.total for entry in entries)
@@ -209,7 +218,7 @@ def _manifest(sender: Sender, here: flow.Standing, entries: tuple[FileEntry, ...
         created=sender.at,
         expires=sender.at + VALIDITY,
         schema=schema_ref(stream_id.stream),
-        codeset=codeset_ref(load_catalog()),
+        codeset=codeset,
         watermark=Watermark(here.hi + 1, here.hi + rows),
         files=entries,
         recipients=tuple(Recipient(e.party, e.keyid) for e in seal_certs(stream_id, trust, sender.at)),

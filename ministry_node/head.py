@@ -16,7 +16,7 @@ from hub.batch import wire
 from hub.batch.head import VALIDITY, StreamHead, Tip, sign_head
 from hub.batch.layout import HEAD_NAME
 from hub.errors import HubError
-from hub.registered import codeset_ref
+from hub.registry import versions
 from hub.store.ledger import INBOX, PEER_STREAM, RECEIPT
 from ministry_node.desk import Alarm, Desk
 
@@ -35,7 +35,8 @@ def issue_heads(desk: Desk) -> Issued:
     """A new `out/head.dsse` for every province with a stream; one that fails is an alarm, not an end."""
     heads: dict[str, StreamHead] = {}
     alarms = []
-    version = codeset_ref(desk.catalog).version
+    with desk.store.reading() as reader:
+        version = versions.held(reader.connection).number
     for party, tips in _tips(desk).items():
         head = StreamHead(party, tips, desk.keyring.trust.version, version, desk.at, desk.at + VALIDITY)
         try:

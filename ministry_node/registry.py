@@ -1,13 +1,14 @@
 """Publishing the authority registry: one signed version after the other, down the public stream `codes`.
 
 Decides what may be published: a document that can be executed, with a version above every earlier one, together with
-the code tables that belong to it: those of the version before, or of this installation, with the tables of a file in
-place of their own. Document, tables, stream position and audit are stored in one transaction; shipping follows and can
-be repeated.
+the codes that belong to it (code tables, divisions, majors, labels): those of the version before, or of this
+installation, with the tables of files in place of their own. Document, tables, stream position and audit are stored in
+one transaction; shipping follows and can be repeated.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,9 +19,10 @@ from hub.audit import Event, append
 from hub.batch import wire
 from hub.batch.layout import EVERYONE
 from hub.batch.manifest import CodesetRef
-from hub.catalog import Catalog, load_catalog
+from hub.catalog import Catalog, Registry, load_catalog
 from hub.catalog.authority import changed, read_registry
-from hub.catalog.codes import CodeChange, Tables, changed_tables, emit, overlaid, parse, with_tables
+from hub.catalog.code_files import CodeFile, overlaid
+from hub.catalog.codes import CodeChange, Tables, changed_tables, emit, parse, with_tables
 from hub.down.form import CODES, plain_table
 from hub.errors import UsageError
 from hub.keyring import open_keyring
@@ -44,14 +46,6 @@ class Published:
     tables: tuple[CodeChange, ...] = ()
 
 
-@dataclass(frozen=True)
-class CodeFile:
-    """Code tables to publish: `text` of a CSV file (`hub.catalog.codes.overlaid`), `name` for faults."""
-
-    text: str
-    name: str
-
-
 def publish_registry(
     node: Node,
     document: str,
@@ -61,14 +55,15 @@ def publish_registry(
     actor: str,
     at: datetime,
     rng: Random,
-    codes: CodeFile | None = None,
+    codes: Sequence[CodeFile] = (),
     installed: bool = False,
 ) -> Published:
     """Checks, seals and ships a registry. `name`: the file's, for faults; `note`: one sentence why.
 
-    `codes`: tables that take the place of those before; `installed`: begin with the tables of this installation instead
-    of the version before (after an upgrade of the software). Raises `InputError` E1111, E1112 (document), E1114 (code
-    tables), `UsageError` E3443 (version not above the last), and what sealing raises; nothing is published then.
+    `codes`: files of tables that take the place of those before; `installed`: begin with the tables of this
+    installation instead of the version before (after an upgrade of the software). Raises `InputError` E1111, E1112
+    (document), E1114 (codes), `UsageError` E3443 (version not above the last), and what sealing raises; nothing is
+    published then.
     """
     require_ministry(node)
     catalog = load_catalog()
@@ -77,14 +72,9 @@ def publish_registry(
     try:
         with store.reading() as reader:
             last = versions.stored(reader.connection)[-1]
-        tables = _code_tables(catalog, last, codes, installed)
-        if registry.version <= last.number:
-            raise UsageError(
-                "E3443",
-                f"已有权威源登记第 {last.number} 版，新版版本号应更大，文件中为 {registry.version}",
-                where=name,
-                step=f"把文件的 version 改为 {last.number + 1} 后重新发布",
-            )
+        base = catalog.codes.national if installed or not last.tables else parse(last.tables)
+        tables = _filled(overlaid({**{n: {} for n in catalog.codes.national}, **base}, codes))
+        _check_newer(registry, last, name)
         sender = Sender(node, store, open_keyring(node, at=at), open_server(node.transport_url), at, rng)
         batch = _seal(sender, registry.version, document, tables, note, actor)
         ship(sender)
@@ -95,14 +85,18 @@ def publish_registry(
     return Published(registry.version, batch, owners, changed_tables(_filled(before), tables))
 
 
-def _code_tables(catalog: Catalog, last: Version, codes: CodeFile | None, installed: bool) -> Tables:
-    """The tables a version is published with; those without a code are left out."""
-    base = catalog.codes.national if installed or not last.tables else parse(last.tables)
-    named = {**{name: {} for name in catalog.codes.national}, **base}
-    return _filled(overlaid(named, codes.text, where=codes.name) if codes else base)
+def _check_newer(registry: Registry, last: Version, name: str) -> None:
+    if registry.version <= last.number:
+        raise UsageError(
+            "E3443",
+            f"已有权威源登记第 {last.number} 版，新版版本号应更大，文件中为 {registry.version}",
+            where=name,
+            step=f"把文件的 version 改为 {last.number + 1} 后重新发布",
+        )
 
 
 def _filled(tables: Tables) -> Tables:
+    """The tables that have codes; only those travel with a version."""
     return {name: table for name, table in tables.items() if table}
 
 

@@ -7,7 +7,7 @@ because only that room may know both nodes.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +15,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from hub.catalog import Catalog
 from hub.catalog.authority import changed, words
-from hub.catalog.codes import CodeChange, changed_tables, parse
+from hub.catalog.code_files import CodeFile
+from hub.catalog.codes import CodeChange, changed_tables, name_of, parse
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
 from hub.errors import InputError
@@ -24,36 +26,41 @@ from hub.registry import versions
 from hub.registry.rows import counts
 from hub.registry.versions import STATES, Version
 from ministry_node.desk import require_ministry
-from ministry_node.registry import CodeFile, publish_registry
+from ministry_node.registry import publish_registry
 from province_node.cli import Today, options_of
 from province_node.registry import RegistryPlan, apply_registry, plan_registry
 from province_node.settle import require_province
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="权威源登记：发布、查看、试算、启用。")
 
+_SHOWN = 20
 Number = Annotated[int | None, typer.Argument(metavar="版本", help="版本号，默认最新一版")]
+
+
+Document = Annotated[
+    Path, typer.Argument(metavar="文件", help="按 schemas/authority.yaml 写的登记，version 须大于已有版本")
+]
+Note = Annotated[str, typer.Option("--note", metavar="说明", help="一句话说明为什么改，记入审计")]
+CodeFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--codes",
+        metavar="文件",
+        help="随附的代码 CSV，整表替换，可多次给出；"
+        "列如 schemas/codes 中的代码表、行政区划、专业目录、新旧专业对照或标签；"
+        "未给出的沿用上一版",
+    ),
+]
+Installed = Annotated[
+    bool, typer.Option("--installed-codes", help="以本机安装的代码为底，不沿用上一版（软件升级后用）")
+]
 
 
 @app.command("publish")
 def publish(
-    ctx: typer.Context,
-    file: Annotated[
-        Path, typer.Argument(metavar="文件", help="按 schemas/authority.yaml 写的登记，version 须大于已有版本")
-    ],
-    note: Annotated[str, typer.Option("--note", metavar="说明", help="一句话说明为什么改，记入审计")] = "",
-    codes: Annotated[
-        Path | None,
-        typer.Option(
-            "--codes",
-            metavar="文件",
-            help="随附的代码表 CSV（列 table、code、name），整表替换；未列的表沿用上一版",
-        ),
-    ] = None,
-    installed: Annotated[
-        bool, typer.Option("--installed-codes", help="以本机安装的代码表为底，不沿用上一版（软件升级后用）")
-    ] = False,
+    ctx: typer.Context, file: Document, note: Note = "", codes: CodeFiles = None, installed: Installed = False
 ) -> None:
-    """部级：检查、签名并向各省发布一版权威源登记及其代码表。"""
+    """部级：检查、签名并向各省发布一版权威源登记及其代码表、区划、专业目录和标签。"""
     shell = shell_of(ctx)
     node = shell.open_node()
     require_ministry(node)
@@ -65,8 +72,12 @@ def publish(
         actor=shell.actor(),
         at=shell.now(),
         rng=os.urandom,
-        codes=CodeFile(_text(codes), codes.name) if codes else None,
+        codes=[CodeFile(_text(c), c.name) for c in codes or ()],
         installed=installed,
+    )
+    told = (
+        f"✔ 权威源登记第 {done.version} 版已发布　{done.batch.batch_id}　改动 {done.changed} 个数据项、"
+        f"{len(done.tables)} 张代码表"
     )
     body = {
         "version": done.version,
@@ -74,14 +85,7 @@ def publish(
         "changed_fields": done.changed,
         "changed_tables": [c.table for c in done.tables],
     }
-
-    def render(console: Console) -> None:
-        console.print(
-            f"✔ 权威源登记第 {done.version} 版已发布　{done.batch.batch_id}　改动 {done.changed} 个数据项、"
-            f"{len(done.tables)} 张代码表"
-        )
-
-    emit(shell, body, render)
+    emit(shell, body, lambda console: console.print(told))
 
 
 def _text(file: Path) -> str:
@@ -143,13 +147,19 @@ def diff(
             table("", ["实体", "字段", "名称", f"第 {old} 版", f"第 {new} 版"], [list(i.values()) for i in items])
         )
         if tables:
-            console.print(table("", ["代码表", "新增", "取消", "改名"], [_codes(c) for c in tables]))
+            catalog = shell.catalog()
+            console.print(table("", ["代码表", "新增", "取消", "改名"], [_codes(catalog, c) for c in tables]))
 
     emit(shell, {"old": old, "new": new, "changes": items, "tables": [asdict(c) for c in tables]}, render)
 
 
-def _codes(change: CodeChange) -> list[str]:
-    return [change.table, *("、".join(some) for some in (change.added, change.removed, change.renamed))]
+def _codes(catalog: Catalog, change: CodeChange) -> list[str]:
+    some = (change.added, change.removed, change.renamed)
+    return [f"{change.table} {name_of(catalog, change.table)}", *(_few(codes) for codes in some)]
+
+
+def _few(codes: Sequence[str]) -> str:
+    return "、".join(codes[:_SHOWN]) + (f"……共 {len(codes)} 个" if len(codes) > _SHOWN else "")
 
 
 @app.command("plan")

@@ -24,6 +24,7 @@ from hub.store.ledger import CHANGE_SET, CONFLICT, OUTBOX, PEER_STREAM, QUARANTI
 from province_node.changeset import counted
 from province_node.deliver import Delivered, deliver
 from province_node.findings import on_day
+from province_node.in_force import codes_of
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
 from province_node.rebuild import rebuild as rebuild_state
@@ -242,7 +243,7 @@ def template(
 ) -> None:
     """生成空白 xlsx 模板，供学校填报；表头、必填与取值说明来自数据定义。"""
     shell = shell_of(ctx)
-    made = write_empty(shell.catalog(), name, out)
+    made = write_empty(codes_of(shell), name, out)
     emit(shell, {"template": name, "file": out.name}, lambda c: c.print(f"已生成 {made.cn}：{out}"))
 
 

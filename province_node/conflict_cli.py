@@ -26,6 +26,7 @@ from province_node.conflict_case_cli import app as case_app
 from province_node.conflict_desk import EAST_8, Note, Number, Out, Reason, Seen, Where, Who, desk
 from province_node.conflict_sheet import export_files, import_file
 from province_node.conflict_words import filter_of
+from province_node.in_force import held_catalog
 from province_node.plain_cli import app as plain_app
 from province_node.plain_cli import sample
 from quality.decisions import Action, Kind, Move, Proposal
@@ -57,7 +58,8 @@ def list_conflicts(
 ) -> None:
     """按实体、字段、规则、状态计数；--list 逐条列出。数的是冲突，不是处理次数。"""
     shell = shell_of(ctx)
-    node, catalog = shell.open_node(), shell.catalog()
+    node = shell.open_node()
+    catalog = held_catalog(node)
     store = shell.open_store(node)
     today = shell.now().astimezone(EAST_8).date().isoformat()
     where = [*(where or ()), *([f"来源={','.join(source)}"] if source else [])]
@@ -90,7 +92,7 @@ def list_conflicts(
 def show(ctx: typer.Context, number: Number, who: Who) -> None:
     """一条冲突：各来源的值、建议、当前状态与版本、操作记录。"""
     shell, store, acting = desk(ctx, who)
-    catalog = shell.catalog()
+    catalog = held_catalog(shell.open_node())
     with store.reading() as reader:
         row, _ = load(reader, number, acting)
         said, told = sources_of(reader, [number]).get(number, []), history(reader, number)
@@ -129,8 +131,9 @@ def propose(
         row, conflict = load(reader, number, acting)
     if manual:
         value = sys.stdin.readline().strip("\r\n")
-        entity = shell.catalog().entities[row["entity"]]
-        check_value(shell.catalog(), entity, row["field"], value, number)
+        catalog = held_catalog(shell.open_node())
+        entity = catalog.entities[row["entity"]]
+        check_value(catalog, entity, row["field"], value, number)
         refuse_private(acting.by, entity, row["field"], number)
         proposal = Proposal(Kind.MANUAL, None, value)
     else:
@@ -259,7 +262,7 @@ def bulk_preview(
 ) -> None:
     """预览：命中 = 可处理 + 跳过（按原因），样例五条；不写入任何数据。"""
     shell, store, acting = desk(ctx, who)
-    catalog = shell.catalog()
+    catalog = held_catalog(shell.open_node())
     with store.reading() as reader:
         found = preview(reader, acting, Order(filter_of(where, acting.today), what, reason, note))
     samples = [shown(catalog, row, acting.today) for row in found.samples]
@@ -326,7 +329,7 @@ def export(
         raise UsageError("E1058", "xlsx 导出须给出 --operator，且只有脱敏形式", step="补上 --operator 后重试")
     shell, store, acting = desk(ctx, who)
     chosen = filter_of(where, acting.today, open_only=not everything)
-    rows, files = export_files(store, shell.catalog(), acting, chosen, out)
+    rows, files = export_files(store, held_catalog(shell.open_node()), acting, chosen, out)
     text = f"已导出 {rows:,} 条（已脱敏）：{'、'.join(f.name for f in files)}"
     emit(shell, {"rows": rows, "files": [f.name for f in files]}, lambda c: c.print(text))
 
@@ -341,7 +344,7 @@ def import_sheet(
     """导入处理意见：好的行成为待复核的意见，错的行连同原行号与原因写入另一文件。"""
     shell, store, acting = desk(ctx, who)
     target = wrong or file.with_name(f"{file.stem}_错误行.xlsx")
-    good, bad = import_file(store, shell.catalog(), acting, file, target)
+    good, bad = import_file(store, held_catalog(shell.open_node()), acting, file, target)
     tail = f"；{bad:,} 行有误，见 {target.name}" if bad else ""
     document = {"proposed": good, "wrong": bad, "file": target.name if bad else None}
     emit(shell, document, lambda c: c.print(f"已提交 {good:,} 条处理意见{tail}"))

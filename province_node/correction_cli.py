@@ -27,6 +27,7 @@ from hub.store.decision_tables import CORRECTION
 from province_node.conflict_desk import EAST_8, Out, Who, desk
 from province_node.conflict_sheet import write_sheet
 from province_node.conflict_words import filter_of
+from province_node.in_force import held_catalog
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="更正请求：按源头平台列出与导出。")
 PENDING = "待源头确认"
@@ -71,7 +72,8 @@ def export_corrections(
     release = release_of(plain, purpose)
     if not acting.by.may("xlsx") or (plain and not acting.by.may("plaintext")):
         raise UsageError("E1058", "您的角色不能导出更正请求，或不能导出明文", step="换由有权的经办人导出")
-    catalog, node = shell.catalog(), shell.open_node()
+    node = shell.open_node()
+    catalog = held_catalog(node)
     with store.reading() as reader:
         allowed = _within(reader, acting)
         query = sa.select(CORRECTION).where(*_chosen(system, everything), allowed).order_by(CORRECTION.c.correction_no)

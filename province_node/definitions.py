@@ -13,6 +13,7 @@ import json
 import duckdb
 
 from hub.catalog import Catalog
+from hub.catalog.shelves import site_labels
 from province_node.extract import Extracts
 from province_node.state import meta, set_meta
 from quality.changed import keep_regressed, scalar
@@ -28,12 +29,13 @@ def definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> boo
 
 
 def definitions_digest(catalog: Catalog) -> str:
-    """Digest of what normalising and row rules depend on: labels, site dictionaries, rules. Who owns a value and which
-    codes a table has does not matter here (`quality.authority` and `quality.recode` settle again what they touch)."""
+    """Digest of what normalising and row rules depend on: a site's own labels and dictionaries, rules. Who owns a value
+    and which codes and labels a version has does not matter here (`quality.authority` and `quality.recode` settle again
+    what they touch)."""
     codes = catalog.codes
     body = json.dumps(
         [
-            codes.labels,
+            site_labels(codes),
             sorted(codes.site_loaded),
             sorted(catalog.rules),
             {r.id: sorted(r.thresholds.items()) for r in catalog.rules.values() if "settled" in r.executed},

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import duckdb
 
+from connectors.registry import load_sources
 from hub.catalog import Catalog, codes, load_catalog
-from hub.errors import NotInitialisedError
+from hub.cli.shell import Shell
+from hub.errors import InputError, NotInitialisedError
 from hub.registry import versions
 from hub.settings import Node
 from hub.store import open_store
@@ -54,6 +57,28 @@ def catalog_in_force(node: Node, catalog: Catalog) -> InForce:
         return InForce(catalog)
     finally:
         store.close()
+
+
+def held_catalog(node: Node) -> Catalog:
+    """What a person at this node works by: registry and codes in force, with the site's own dictionaries.
+
+    Raises as `catalog_in_force`, and `InputError` for a sources.toml that cannot be read.
+    """
+    return catalog_in_force(node, load_catalog(_dictionaries(node))).catalog
+
+
+def codes_of(shell: Shell) -> Catalog:
+    """What the node of a command works by; the installed definitions where the command names no node."""
+    return shell.catalog() if shell.folder is None else held_catalog(shell.open_node())
+
+
+def _dictionaries(node: Node) -> Path | None:
+    try:
+        return load_sources(node.sources).site_dictionaries
+    except InputError as error:
+        if error.code != "E2421":
+            raise
+        return None  # the sources are away; what they delivered can still be decided on
 
 
 def pending_changes(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> tuple[Change, ...]:

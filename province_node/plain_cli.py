@@ -18,6 +18,7 @@ from hub.errors import UsageError
 from province_node.conflict_desk import Out, Where, Who, desk
 from province_node.conflict_sheet import write_books
 from province_node.conflict_words import filter_of
+from province_node.in_force import held_catalog
 from quality.decisions_query import Filter, page
 from quality.decisions_sample import draw
 from quality.decisions_words import shown
@@ -79,7 +80,7 @@ def take_file(ctx: typer.Context, number: Request, who: Who, out: Out) -> None:
         raise UsageError("E1058", "明文只能导出为 .xlsx", step="改正 --out 的文件名")
     shell, store, acting = desk(ctx, who)
     chosen, mark = take(store, acting, number)
-    files = write_books(store, shell.catalog(), acting, chosen, out, mark)
+    files = write_books(store, held_catalog(shell.open_node()), acting, chosen, out, mark)
     names = [f.name for f in files]
     emit(shell, {"request": number, "files": names}, lambda c: c.print(f"已导出明文：{'、'.join(names)}，用毕请销毁"))
 
@@ -95,7 +96,8 @@ def sample(
     if numbers:
         with store.reading() as reader:
             found = page(reader, acting.node, acting.by.scopes("sample"), Filter(numbers=numbers), size=len(numbers))
-        rows = [shown(shell.catalog(), row, acting.today) for row in found.rows]
+        catalog = held_catalog(shell.open_node())
+        rows = [shown(catalog, row, acting.today) for row in found.rows]
 
     def render(console: Console) -> None:
         if not rows:

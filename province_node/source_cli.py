@@ -23,6 +23,7 @@ from hub.cli.shell import Shell, shell_of
 from hub.errors import HubError, UsageError
 from hub.settings import Node
 from province_node.conform import Conformity, TableReport, conform
+from province_node.in_force import held_catalog
 from province_node.own import own_systems
 from province_node.settle import require_province
 from province_node.sheets import Rows, write_book
@@ -68,10 +69,8 @@ def conform_(
 
 
 def load_dictionaries(shell: Shell, node: Node | None) -> Catalog:
-    """The catalogue with the node's site dictionaries, where it has some."""
-    from hub.catalog import load_catalog
-
-    return shell.catalog() if node is None else load_catalog(load_sources(node.sources).site_dictionaries)
+    """The codes and the registry the node holds, with its site dictionaries; the installed ones without a node."""
+    return shell.catalog() if node is None else held_catalog(node)
 
 
 def _tell(console: Console, report: Conformity, *, compared: bool) -> None:

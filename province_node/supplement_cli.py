@@ -22,6 +22,7 @@ from hub.cli.release import release_of
 from hub.cli.shell import Shell, shell_of
 from hub.errors import InputError, UsageError
 from hub.settings import Node
+from province_node.in_force import codes_of, held_catalog
 from province_node.missing_cli import list_missing, show_completeness
 from province_node.settle import require_province
 from province_node.supplement_export import export_wrong, shown_lines, write_empty
@@ -45,7 +46,7 @@ def template(
 ) -> None:
     """生成空白 xlsx 模板：红色列必填，附填写说明与代码表。"""
     shell = shell_of(ctx)
-    made = write_empty(shell.catalog(), name, out)
+    made = write_empty(codes_of(shell), name, out)
     emit(shell, {"template": name, "file": out.name}, lambda c: c.print(f"已生成 {made.cn}：{out}"))
 
 
@@ -64,7 +65,7 @@ def import_(
     shell, node = _province(ctx)
     who = operator or shell.actor()
     day = today or shell.now().astimezone().date().isoformat()
-    store, catalog = shell.open_store(node), shell.catalog()
+    store, catalog = shell.open_store(node), held_catalog(node)
     taken: list[Imported] = []
     refused: list[InputError] = []
     for path in paths:
@@ -159,7 +160,7 @@ def show(
     wanted = tuple(s for s in State if state in (None, str(s)))
     if not wanted:
         raise UsageError("E3721", "没有这个状态", where="--state", step=f"从中选一个：{'、'.join(State)}")
-    catalog = shell.catalog()
+    catalog = held_catalog(node)
     with shell.open_store(node).reading() as reader:
         file = file_of(reader, number)
         some = list(lines(reader, number, wanted))
@@ -193,7 +194,7 @@ def review_(
     who = reviewer or shell.actor()
     if [approve, reject, sample is not None].count(True) != 1:
         raise UsageError("E3722", "须在 --sample、--approve、--reject 中选且只选一个", step="先抽查，再决定")
-    store, catalog = shell.open_store(node), shell.catalog()
+    store, catalog = shell.open_store(node), held_catalog(node)
     if sample is not None:
         dice = random.SystemRandom()
         drawn = draw_sample(store, number, sample, node=node.party, reviewer=who, at=shell.now(), dice=dice)
@@ -261,7 +262,7 @@ def export_wrong_(
 ) -> None:
     """导出错误行与被驳回的行：同一模板，另加原行号与错误原因；改正后用 import --corrects 导回。"""
     shell, node = _province(ctx)
-    release, store, catalog = release_of(plain, purpose), shell.open_store(node), shell.catalog()
+    release, store, catalog = release_of(plain, purpose), shell.open_store(node), held_catalog(node)
     with store.reading() as reader:
         count = sum(file_of(reader, number).states.get(s, 0) for s in (State.WRONG, State.REFUSED))
     event = Event.PLAINTEXT_EXPORTED if plain else Event.RECORDS_EXPORTED

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from hub.catalog import Catalog, Entity, Field, SourceColumn, SourceTable
+from hub.catalog.shelves import YEARS
 from hub.changes import arrow_type
 from quality.expressions import any_of, ident, key_text, text
 from quality.normalise import clean, convert, empty_to_null, fold_label, label_key
@@ -179,7 +180,7 @@ class Projection:
                     f"CASE WHEN {own} IS NOT NULL AND {values[field.name]} IS NULL THEN {text(field.name)} END"
                 )
             elif form == "label" and field.name == "XZ":
-                years = self.catalog.codes.labels.get("XZ(年)", {})
+                years = self.catalog.codes.labels.get(YEARS, {})
                 cases = " ".join(f"WHEN {text(k)} THEN {text(v)}" for k, v in years.items())
                 values[field.name] = f"CASE {own} {cases} ELSE {own} END"
             elif field.kind in ("school", "school_ref"):

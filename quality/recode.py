@@ -4,7 +4,7 @@ Decides, table by table and field by field: rows that carry a code which came, w
 whose label is looked up to another code, and rows whose label was unknown when new labels came. Those are marked so
 that the next whole read of their source judges them anew; everything else has the same outcome under both tables and is
 left alone. A golden value whose code went is valid no longer, so no prior value either (`retired`); its record is asked
-again. Leaves reading to the province's extract step and settling to `quality.settle`.
+again. So is a major whose place in the new catalogue is another now. Leaves reading to the province's extract step and settling to `quality.settle`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import duckdb
 
 from hub.catalog import Catalog, Entity, Field
-from hub.catalog.codes import CodeChange, Tables, changed_tables, installed
+from hub.catalog.codes import CodeChange, Tables, changed_tables, installed, name_of
+from hub.catalog.shelves import DIVISION_KINDS, KNOWN, LABEL, MAP, YEARS, is_shelf
 from quality.contributions import holding, spoken
 from quality.expressions import ident, text, texts
+from quality.normalise import fold_label
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,23 @@ class CodePlan:
 def recodings(before: Tables, catalog: Catalog) -> tuple[Recoding, ...]:
     """The tables of the catalogue that differ from `before`, with what of them rows could feel."""
     after = installed(catalog)
+    changes = {c.table: c for c in changed_tables(before, after)}
     found = []
-    for change in changed_tables(before, after):
-        old, new = before.get(change.table, {}), after.get(change.table, {})
-        heard, hears = spoken(old), spoken(new)
+    for name in dict.fromkeys(n.removeprefix(LABEL) for n in changes):
+        change = changes.get(name) or CodeChange(name, (), (), ())
+        old, new = before.get(name, {}), after.get(name, {})
+        heard, hears = _heard(before, name), _heard(after, name)
         moved = {heard[label] for label in heard if hears.get(label) != heard[label]}
         codes = frozenset({*change.added, *change.removed, *change.renamed, *moved})
-        found.append(Recoding(change, codes, bool(set(hears) - set(heard)), not old or not new))
+        opened = name in changes and (not old or not new)
+        found.append(Recoding(change, codes, bool(set(hears) - set(heard)), opened))
     return tuple(found)
+
+
+def _heard(tables: Tables, name: str) -> dict[str, str]:
+    """Folded label → code, as rows are looked up: names and codes of the table, and the labels beside it."""
+    labels = {fold_label(label): code for label, code in tables.get(LABEL + name, {}).items()}
+    return labels if is_shelf(name) else spoken(tables.get(name, {})) | labels
 
 
 def recode(con: duckdb.DuckDBPyConnection, catalog: Catalog, changes: Sequence[Recoding]) -> int:
@@ -96,19 +107,34 @@ def retire(con: duckdb.DuckDBPyConnection, catalog: Catalog, changes: Sequence[R
             f"INSERT INTO t_{entity.name} SELECT {columns} FROM g_{entity.name} "
             f"WHERE {ident(field.name)} IN {texts(change.change.removed)}"
         )
+    _ask_mapped(con, catalog, [c for one in changes if one.change.table == MAP for c in one.codes])
+
+
+def _ask_mapped(con: duckdb.DuckDBPyConnection, catalog: Catalog, old: Sequence[str]) -> None:
+    """Majors set up under an old code that is mapped otherwise now are settled again: 对应新专业代码 is derived."""
+    if old:
+        columns = ", ".join(f"{ident(f.name)}::VARCHAR" for f in catalog.entities["zy"].fields)
+        con.execute(f"INSERT INTO t_zy SELECT {columns} FROM g_zy WHERE ZYDM IN {texts(old)}")
 
 
 def find_retired(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """Fills the register of codes that went from a golden image alone (a settling state that was rebuilt)."""
     for entity in catalog.entities.values():
         for field in entity.fields:
-            table = catalog.codes.tables.get(field.code) if field.code else None
-            if table is not None and table.codes and not table.open:
+            name = table_of(field)
+            table = catalog.codes.tables.get(name or "")
+            codes = catalog.codes.divisions if name == KNOWN else table.codes if table and not table.open else {}
+            if name and codes:
                 con.execute(
-                    f"INSERT INTO retired_code SELECT DISTINCT {text(table.name)}, {ident(field.name)} FROM g_{entity.name} "
-                    f"WHERE {ident(field.name)} NOT IN {texts(table.codes)} AND ({text(table.name)}, {ident(field.name)}) "
+                    f"INSERT INTO retired_code SELECT DISTINCT {text(name)}, {ident(field.name)} FROM g_{entity.name} "
+                    f"WHERE {ident(field.name)} NOT IN {texts(codes)} AND ({text(name)}, {ident(field.name)}) "
                     "NOT IN (SELECT tbl, code FROM retired_code)"
                 )
+
+
+def table_of(field: Field) -> str | None:
+    """The code table or shelf a field's values are of; None for a field of no codes."""
+    return KNOWN if field.kind in DIVISION_KINDS else (YEARS if field.name == "XZ" else field.code)
 
 
 def retired(con: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
@@ -121,7 +147,7 @@ def retired(con: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:
 
 def still_valid(field: Field, gone: Mapping[str, frozenset[str]]) -> str:
     """SQL, to be appended to a condition on a golden row `g`: its value's code did not go."""
-    codes = gone.get(field.code) if field.code else None
+    codes = gone.get(table_of(field) or "")
     return f" AND g.{ident(field.name)} NOT IN {texts(codes)}" if codes else ""
 
 
@@ -139,9 +165,10 @@ def code_plans(con: duckdb.DuckDBPyConnection, catalog: Catalog, changes: Sequen
             gone = f"{ident(field.name)} IN {texts(change.change.removed)}" if change.change.removed else "FALSE"
             if n := _count(con, f"g_{entity.name}", gone):
                 golden[label] = n
-        table, change_ = catalog.codes.tables[one.change.table], one.change
-        sizes = (len(change_.added), len(change_.removed), len(change_.renamed))
-        plans.append(CodePlan(table.name, table.cn, *sizes, rows, golden))
+        if one.change.table == MAP and one.codes and (n := _count(con, "g_zy", f"ZYDM IN {texts(one.codes)}")):
+            golden["zy.DYXZYDM"] = n
+        name, sizes = one.change.table, (len(one.change.added), len(one.change.removed), len(one.change.renamed))
+        plans.append(CodePlan(name, name_of(catalog, name), *sizes, rows, golden))
     return tuple(plans)
 
 
@@ -150,8 +177,8 @@ def _fields(catalog: Catalog, changes: Sequence[Recoding]) -> Iterator[tuple[Ent
     of_table = {c.change.table: c for c in changes}
     for entity in catalog.entities.values():
         for field in entity.fields:
-            if field.code in of_table:
-                yield entity, field, of_table[field.code]
+            if (name := table_of(field)) in of_table:
+                yield entity, field, of_table[name]
 
 
 def _holdings(catalog: Catalog, entity: Entity) -> Iterator[tuple[str, str]]:
@@ -163,7 +190,7 @@ def _holdings(catalog: Catalog, entity: Entity) -> Iterator[tuple[str, str]]:
 
 
 def _condition(field: Field, change: Recoding) -> str:
-    name, mark = ident(field.name), text(f"YX05:{field.name}")
+    name, mark = ident(field.name), text(f"{'YX14' if field.type == 'N' else 'YX05'}:{field.name}")
     carries = f"{name} IN {texts(change.codes)}" if change.codes else "FALSE"
     said = f"{name} IS NOT NULL" if change.every else carries
     if not (change.labels or change.every):

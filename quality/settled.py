@@ -86,8 +86,8 @@ class RowGate:
         self._catalog, self._today, self._under = catalog, today, under
         self._con = duckdb.connect(config={"memory_limit": memory, "threads": 1})
         self._queries: dict[tuple[int | None, str], tuple[str, str]] = {}
-        divisions = ", ".join(text(c) for c in sorted(catalog.codes.divisions))
-        self._con.execute(f"CREATE TYPE division AS ENUM ({divisions})")
+        self._kinds: dict[str, str] = {}
+        self._make_divisions("division", catalog)
         self._con.execute("SET VARIABLE today = $1", [today])
 
     def __enter__(self) -> Self:
@@ -132,5 +132,22 @@ class RowGate:
                 f"lambda x: x IS NOT NULL))) AS hit FROM block WHERE {ROW_NO} IN (SELECT unnest($1::BIGINT[]))) "
                 f"ORDER BY {ROW_NO}, hit"
             )
-            self._queries[version, entity.name] = find, name
+            self._queries[version, entity.name] = self._divided(find, version), self._divided(name, version)
         return self._queries[version, entity.name]
+
+    def _divided(self, sql: str, version: int | None) -> str:
+        """The query over the divisions of that version, where they are not those of the installation."""
+        if version is None or self._under is None:
+            return sql
+        kind = f"division_{version}"
+        if kind not in self._kinds:
+            catalog = self._under(version)
+            same = catalog.codes.divisions == self._catalog.codes.divisions
+            self._kinds[kind] = "division" if same else kind
+            if not same:
+                self._make_divisions(kind, catalog)
+        return sql.replace(" AS division)", f" AS {self._kinds[kind]})")
+
+    def _make_divisions(self, kind: str, catalog: Catalog) -> None:
+        codes = ", ".join(text(c) for c in sorted(catalog.codes.divisions))
+        self._con.execute(f"CREATE TYPE {kind} AS ENUM ({codes})")

@@ -92,7 +92,9 @@ def definitions(catalog: Catalog) -> str:
     rules = [[r.id, r.severity, r.message, r.enabled, sorted(r.thresholds.items())] for r in catalog.rules.values()]
     codes = [
         sorted(catalog.codes.majors.items()),
+        sorted(catalog.codes.divisions),
         sorted(catalog.codes.divisions_current),
+        sorted(catalog.codes.division_successors.items()),
         sorted(catalog.codes.variants),
     ]
     body = json.dumps([rules, codes, sorted(catalog.codes.major_map.items())], ensure_ascii=False, default=list)

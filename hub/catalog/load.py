@@ -37,6 +37,7 @@ from hub.catalog.model import (
     TemplateColumn,
     Threshold,
 )
+from hub.catalog.shelves import LABEL, division_shelves, label_shelves, major_shelf, map_shelf, with_shelves
 from hub.errors import InputError
 from schemas import ROOT
 
@@ -69,8 +70,6 @@ SITE_TABLES = {
 }
 # Placeholders stand in these tables, so a code outside them is not an error.
 OPEN_TABLES = {"LOCAL_LZHZLX"}
-# GA-specific prefixes of residence permits of Hong Kong, Macao and Taiwan residents (YX03).
-RESIDENCE_PERMIT_DIVISIONS = frozenset({"810000", "820000", "830000"})
 
 
 @lru_cache(maxsize=8)
@@ -179,64 +178,28 @@ def _codes(site: Path | None) -> Codes:
         names[row["table"]] = row["table_name"]
         values.setdefault(row["table"], {})[row["code"]] = row["name"]
     values["XSLB"] |= values.pop("LOCAL_XSLB")
-    labels: dict[str, dict[str, str]] = {}
-    for row in _rows("labels.csv"):
-        labels.setdefault(row["table"].replace("LOCAL_XSLB", "XSLB"), {})[row["label"]] = row["code"]
-    national = {n: dict(values.get(n, {})) for n in [*values, *(t for t in SITE_TABLES if t not in values)]}
+    shelves = {
+        **division_shelves(_rows("divisions.csv")),
+        **major_shelf("2010", _rows("majors_2010.csv")),
+        **major_shelf("2021", _rows("majors_2021.csv")),
+        **map_shelf(_rows("majors_2010_2021.csv")),
+        **label_shelves(_rows("labels.csv")),
+    }
+    every = [*values, *(t for t in SITE_TABLES if t not in values)]
+    national = {**{n: dict(values.get(n, {})) for n in every}, **shelves}
+    labels = {n.removeprefix(LABEL): dict(t) for n, t in shelves.items() if n.startswith(LABEL)}
     loaded = _site(site, values, labels) if site else frozenset()
     tables = {
         n: CodeTable(n, names.get(n, SITE_TABLES.get(n, n)), values.get(n, {}), _is_open(n, loaded))
         for n in [*values, *(t for t in SITE_TABLES if t not in values)]
     }
-    majors = {("2010", r["major_code"]): r["major_name"] for r in _rows("majors_2010.csv")}
-    majors |= {("2021", r["major_code"]): r["major_name"] for r in _rows("majors_2021.csv")}
-    exact = {r["old_code"]: r["new_code"] for r in _rows("majors_2010_2021.csv") if r["relation"] == "exact_name"}
-    divisions, current, division_names = _divisions()
-    successors = _division_successors(current)
     variants = {r["variant"]: r["plain"] for r in _rows("variant_characters.csv")}
-    return Codes(
-        tables, labels, divisions, current, majors, exact, division_names, loaded, successors, variants, national
-    )
+    nothing = Codes(tables, labels, frozenset(), frozenset(), {}, {}, {}, loaded, {}, variants, national)
+    return with_shelves(nothing, shelves)
 
 
 def _is_open(table: str, loaded: frozenset[str]) -> bool:
     return table in OPEN_TABLES or (table in SITE_TABLES and table not in loaded)
-
-
-def _divisions() -> tuple[frozenset[str], frozenset[str], dict[str, str]]:
-    """Every GB/T 2260 code ever in force, those in force now, and the newest name of each (YX03, YX05, YX06)."""
-    known: set[str] = set(RESIDENCE_PERMIT_DIVISIONS)
-    current: set[str] = set()
-    names: dict[str, str] = {}
-    for row in _rows("divisions.csv"):
-        code = row["code"]
-        known |= {code, code[:4] + "00", code[:2] + "0000"}
-        if row["status"] == "在用":
-            current |= {code, code[:4] + "00"}
-            names[code] = row["name"]
-        names.setdefault(code, row["name"])
-    return frozenset(known), frozenset(current), names
-
-
-def _division_successors(current: frozenset[str]) -> dict[str, str]:
-    """Codes no longer in force → what stands in their place now, followed through every renumbering (YX06)."""
-    follows = {
-        r["code"]: tuple(c.split("[")[0] for c in r["new_code"].split(";") if c)
-        for r in _rows("divisions.csv")
-        if r["new_code"]
-    }
-    found = {code: _in_force(code, follows, current, frozenset()) for code in follows if code not in current}
-    return {code: ",".join(sorted(set(news))) for code, news in found.items() if news}
-
-
-def _in_force(
-    code: str, follows: Mapping[str, tuple[str, ...]], current: frozenset[str], seen: frozenset[str]
-) -> tuple[str, ...]:
-    if code in current:
-        return (code,)
-    if code in seen:
-        return ()
-    return tuple(n for new in follows.get(code, ()) for n in _in_force(new, follows, current, seen | {code}))
 
 
 def _site(path: Path, values: dict[str, dict[str, str]], labels: dict[str, dict[str, str]]) -> frozenset[str]:

@@ -262,7 +262,7 @@ class Codes:
     variants: dict[str, str] = field(default_factory=dict)
     """Variant characters of names → the usual one (YZ18)."""
     national: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """The tables without a site's additions: what both tiers hold byte for byte (protocol 3.3)."""
+    """Code tables and shelves (`hub.catalog.shelves`) without a site's additions: as both tiers hold them."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def sections() -> tuple[Section, ...]:
 
 def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
     """(application, its address). Raises `UsageError` E1080 where others could read along."""
+    from hub.registry import versions
     from hub.web.app import console
     from hub.web.dagster import mount
     from hub.web.site import Site
@@ -46,8 +47,9 @@ def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
             "E1080", "对外提供服务须经由 https", where="--host", step="在 hub.toml 的 [web] 中写明 url = \"https://…\"，前面放反向代理"
         )  # fmt: skip
     address = settings.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    catalog = shell.catalog()
     store = shell.open_store(node)
+    with store.reading() as reader:
+        catalog = versions.under(shell.catalog(), versions.held(reader.connection))
     site = Site(node, store, catalog, lambda: datetime.now(UTC), os.urandom, address.rstrip("/"), sections())
     settle(store, site.now())  # what a process left that is not there any more
     return console(site, mount(site)), site.address

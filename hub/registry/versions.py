@@ -125,6 +125,12 @@ def in_force(connection: sa.Connection) -> Version:
     return next(v for v in reversed(stored(connection)) if v.state == IN_FORCE)
 
 
+def held(connection: sa.Connection) -> Version:
+    """The version a node works by: the one in force at a province, the newest published at the ministry."""
+    newest = stored(connection)[-1]
+    return newest if newest.state == PUBLISHED else in_force(connection)
+
+
 @lru_cache(maxsize=16)
 def registry_of(document: str) -> Registry:
     """The registry of a stored document; raises as `read_registry`."""
@@ -140,8 +146,8 @@ def under(catalog: Catalog, version: Version) -> Catalog:
 
 
 def codeset_of(connection: sa.Connection, catalog: Catalog, number: int | None = None) -> CodesetRef:
-    """The code set of rows settled under a version (the one in force by default), as batches name it (protocol 3.3)."""
-    version = in_force(connection) if number is None else find(connection, number)
+    """The code set of rows settled under a version (the one held by default), as batches name it (protocol 3.3)."""
+    version = held(connection) if number is None else find(connection, number)
     return codeset_ref(under(catalog, version), version=version.number)
 
 

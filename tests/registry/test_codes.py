@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from typing import Any
 
 import duckdb
 import pytest
 import sqlalchemy as sa
 
+from hub.batch.envelope import PayloadType, parse
+from hub.batch.manifest import read_manifest
 from hub.catalog import codes, load_catalog
+from hub.catalog.code_files import CodeFile
 from hub.errors import InputError, VerificationError
 from hub.registered import codeset_ref
 from hub.registry import versions
 from hub.registry.rows import version_of
 from hub.registry.versions import shipped_document
-from ministry_node.registry import CodeFile, publish_registry, published_codesets
+from ministry_node.intake import run_intake
+from ministry_node.registry import publish_registry, published_codesets
 from pipelines.lab.round import table_digests
 from pipelines.lab.setup import Lab
+from province_node.in_force import held_catalog
 from province_node.listen import listen
 from province_node.registry import apply_registry, plan_registry
 from province_node.settle import Options, run_round
+from schemas import ROOT
 from tests.down.rounds import lab_round
 from tests.round.labs import AT, TODAY, audit_holds, rows, store_of
 
@@ -32,9 +40,9 @@ def table(values: dict[str, str], name: str = "JKZK") -> str:
     return "\n".join(["table,code,name", *(f"{name},{code},{label}" for code, label in values.items())])
 
 
-def publish(lab: Lab, text: str | None, version: int = 2, **more: Any) -> Any:
+def publish(lab: Lab, text: str | None, version: int = 2, *files: CodeFile, **more: Any) -> Any:
     document = shipped_document().replace("version: 1", f"version: {version}", 1)
-    given = CodeFile(text, "codes.csv") if text is not None else None
+    given = [*([CodeFile(text, "codes.csv")] if text is not None else []), *files]
     done = publish_registry(
         lab.ministry, document, name="new.yaml", note="", actor="t", at=AT, rng=os.urandom, codes=given, **more
     )
@@ -164,3 +172,78 @@ def test_a_faulty_code_file_is_not_published(lab: Lab, text: str, says: str) -> 
     assert says in caught.value.what
     assert rows(lab.ministry, "registry_version") == []
     assert rows(lab.ministry, "down_batch") == []
+
+
+def shipped_file(name: str, *, without: str = "", more: str = "", old: str = "", new: str = "") -> CodeFile:
+    """A file of the installed codes, altered."""
+    lines = (ROOT / "codes" / name).read_text(encoding="utf-8").splitlines()
+    kept = [line.replace(old, new) if old else line for line in lines if not (without and line.startswith(without))]
+    return CodeFile("\n".join([*kept, *more.splitlines()]), name)
+
+
+def test_divisions_majors_and_labels_come_with_a_version_and_settle_only_what_they_touch(lab: Lab) -> None:
+    before = {r["pk"]: r for r in rows(lab.province, "g_xs", "pk")}
+    born = Counter(r["csdm"] for r in before.values())
+    gone = min((c for c in born if not c.startswith("13")), key=lambda c: (born[c], c), default=min(born))
+    mapped = {r["pk"]: r for r in rows(lab.province, "g_zy") if r["dyxzydm"]}
+    old, new = next((r["zydm"], r["dyxzydm"]) for r in mapped.values())
+    other = next(c for (edition, c) in load_catalog().codes.majors if edition == "2021" and c != new)
+    assert unknown_labels(lab) > 0
+    files = (
+        shipped_file("divisions.csv", without=gone),
+        shipped_file("majors_2010_2021.csv", old=f",{new},", new=f",{other},"),
+        shipped_file("labels.csv", more="MZ,不详族,01,X"),
+    )
+    done = publish(lab, None, 2, *files)
+    assert {c.table for c in done.tables} >= {"division.known", "major.map", "label.MZ"}
+    told = {c.table: c for c in plan_registry(lab.province, None, today=TODAY, progress=lambda _s, _w: None).codes}
+    assert told["division.known"].golden["xs.CSDM"] == born[gone]
+    assert told["division.known"].name == "行政区划（历年）"
+    assert told["major.map"].golden == {"zy.DYXZYDM": sum(1 for r in mapped.values() if r["dyxzydm"] == new)}
+    apply_registry(lab.province, None, actor="t", at=AT)
+    second = lab_round(lab)
+    assert not second.round.whole
+    assert second.round.alarms == (), "the second judge goes by the same codes"
+    balance = second.round.settled.balance
+    assert balance["xs"].considered < len(before) / 2
+    assert balance["xs_yd"].considered == 0
+    moved = {r["pk"] for r in rows(lab.province, "g_zy") if r["dyxzydm"] == other and r["zydm"] == old}
+    assert moved
+    assert moved == {pk for pk, r in mapped.items() if r["zydm"] == old}
+    assert unknown_labels(lab) == 0, "a label finds its code when a version brings it"
+    assert {pk: r for pk, r in before.items() if r["csdm"] == gone} == {
+        r["pk"]: r for r in rows(lab.province, "g_xs") if r["csdm"] == gone
+    }, "a record whose division went is kept as it was"
+    fallen = [
+        q
+        for q in rows(lab.province, "quarantine")
+        if (q["rule"], q["field"], q["closed_run"]) == ("YX05", "CSDM", None)
+    ]
+    assert len(fallen) >= born[gone]
+    for node in (lab.province, lab.ministry):
+        store = store_of(node)
+        with store.reading() as reader:
+            assert {version_of(reader, "13", "zy", pk) for pk in moved} == {2}
+            held = versions.under(load_catalog(), versions.held(reader.connection)).codes
+        store.close()
+        assert (gone in held.divisions, held.major_map[old], held.labels["MZ"]["不详族"]) == (False, other, "01")
+    assert [str(r.verdict) for heard in second.listened for r in heard.receipts] == ["APPLIED"]
+    assert all(p.equal for p in table_digests(second.lab))
+    assert held_catalog(lab.province).codes.major_map[old] == other
+    assert gone not in held_catalog(lab.province).codes.divisions
+
+
+def test_manifests_of_down_streams_and_heads_name_the_codes_the_ministry_holds(lab: Lab) -> None:
+    publish(lab, table(HEALTH | {CAME: "待查"}))
+    publish(lab, None, 3)
+    store = store_of(lab.ministry)
+    with store.reading() as reader:
+        sealed = rows(lab.ministry, "down_batch", "seq")
+        named = [read_manifest(parse(bytes(r["envelope"]), PayloadType.BATCH_MANIFEST).payload).codeset for r in sealed]
+        assert named[-1] == versions.codeset_of(reader.connection, load_catalog(), 2), (
+            "what it held when it sealed the third"
+        )
+    store.close()
+    run_intake(lab.ministry, at=AT)
+    head = parse(next(lab.exchange_root.rglob("head.dsse")).read_bytes(), PayloadType.STREAM_HEAD)
+    assert json.loads(head.payload)["code_version"] == 3

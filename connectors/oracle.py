@@ -4,6 +4,8 @@ One open source is one connection in `SET TRANSACTION READ ONLY`: every statemen
 so the tables of one extract agree with each other. That needs no privilege (flashback by SCN would need FLASHBACK on
 every table) and holds as long as the server keeps undo; beyond that it refuses (ORA-01555) and is tried again.
 
+The character set is asked first: where Chinese cannot be kept as characters, nothing is read (E2110).
+
 Tables are described by asking them for no row, not through the dictionary: what the account may read counts, whether it
 is a table, a view or a synonym. `…&schema=OWNER` names whose tables are meant. Thin and thick as in
 `hub.store.oracle_session`. Not run against a real Oracle server by us: only over the stand-in of the tests.
@@ -24,10 +26,13 @@ from connectors.base import BLOCK_ROWS, Probe, block_schema, check_since, column
 from connectors.database import DatabaseSource, key_chunks, shown
 from connectors.oracle_columns import OracleColumn, described, is_name, quoted, spellings
 from hub.catalog import SourceTable
-from hub.errors import HubError, PeerUnreachableError, UsageError
-from hub.store.oracle_session import oracle_engine
+from hub.errors import HubError, InputError, PeerUnreachableError, UsageError
+from hub.store.oracle_session import character_set, oracle_engine
 
 SCHEMA: Final = "schema"
+# What Chinese is kept in without loss. Old schools' systems keep GBK bytes in a database that was made for US7ASCII or
+# WE8ISO8859P1: the server then hands out other characters, or question marks, without an error.
+CHARACTER_SETS: Final = ("AL32UTF8", "UTF8", "ZHS16GBK", "ZHS32GB18030", "ZHS16CGB231280")
 _NO_TABLE, _TOO_OLD = "ORA-00942", ("ORA-01555", "ORA-01466", "ORA-08103")
 
 
@@ -111,13 +116,24 @@ class OracleSource(DatabaseSource):
     # --- the one connection -----------------------------------------------------------------------------------------
 
     def _connect(self) -> AbstractContextManager[sa.Connection]:
-        if self._holder is None or self._holder.invalidated:
+        if self._holder is None:  # never made anew: a second one would see another moment
             holder = self.engine.connect()
             if self._schema:
                 holder.exec_driver_sql(f"ALTER SESSION SET CURRENT_SCHEMA = {quoted(self._schema.upper())}")
             holder.exec_driver_sql("SET TRANSACTION READ ONLY")
             self._holder = holder
+            self._refuse_unreadable(character_set(holder))
         return nullcontext(self._holder)
+
+    def _refuse_unreadable(self, name: str) -> None:
+        if name not in CHARACTER_SETS:
+            self.close()
+            raise InputError(
+                "E2110",
+                f"源库字符集是 {name}，读出的汉字会是乱码",
+                where=f"数据源 {self.name}",
+                step=f"请源库管理员以视图、数据泵或文件把数据放到字符集为 {CHARACTER_SETS[0]} 或 ZHS16GBK 的库再读",
+            )
 
     @property
     def _raw(self) -> Any:

@@ -6,6 +6,7 @@ of the embedded default. The ministry stays on SQLite: its store is the same cod
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from openpyxl import Workbook
 
+from hub.archive import archive_versions
 from hub.catalog import Catalog, load_catalog
 from hub.store import Store, open_store
 from ministry_node.intake import run_intake
@@ -35,6 +37,7 @@ from quality.decisions_apply import apply
 from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_query import Filter
 from quality.decisions_store import Acting, act
+from tests.cli.test_commands import call
 from tests.decisions.people import CLERK, REVIEWER, SUPERVISOR
 from tests.round.labs import AT, audit_holds
 from tests.settling.handmade.headers import STUDENT
@@ -107,7 +110,9 @@ def life(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Life]:
 _ends: dict[str, dict[str, list[tuple[Any, ...]]]] = {}
 
 
-def test_a_provinces_life_is_the_same_whatever_its_database(life: Life, tmp_path: Path) -> None:
+def test_a_provinces_life_is_the_same_whatever_its_database(
+    life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert life.round(FIRST_DAY) == ["APPLIED"]
     _supplement(life, tmp_path)
     assert life.round(FIRST_DAY) == ["APPLIED"]
@@ -118,7 +123,8 @@ def test_a_provinces_life_is_the_same_whatever_its_database(life: Life, tmp_path
     assert audit_holds(life.lab.province)
     _tiers_hold_the_same(life)
     assert {r[4] for r in life.table("correction", COMPARED["correction"])} == {"02"}
-    _ends[life.store.where.partition("：")[0]] = {n: life.table(n, c) for n, c in COMPARED.items()}
+    end = {n: life.table(n, c) for n, c in COMPARED.items()} | {"versions": _asked_of_the_past(life, capsys)}
+    _ends[life.store.where.partition("：")[0]] = end
     for end in _ends.values():
         assert end == next(iter(_ends.values()))
 
@@ -160,6 +166,42 @@ def _correct_source(life: Life) -> None:
         )
         assert done.rowcount == 1
     con.close()
+
+
+def _asked_of_the_past(life: Life, capsys: pytest.CaptureFixture[str]) -> list[tuple[Any, ...]]:
+    """The versions of the pupil who was put right; told alike as they lie, archived, and brought back."""
+    (number,) = [r[0] for r in life.table("g_xs", "pk, grbsm") if r[1] == GAP.xs["GRBSM"]]
+    node = life.lab.province
+
+    def told(*how: str) -> list[dict[str, Any]]:
+        code, out, err = call(capsys, "--node", node.folder, "--json", "records", "show", "xs", number, *how)
+        assert code == 0, err
+        rows: list[dict[str, Any]] = json.loads(out)["rows"]
+        return rows
+
+    def versions(*how: str) -> list[tuple[Any, ...]]:
+        return [tuple(r[n] for n in ("row_ver", "MZM", "held_from", "held_to", "ended")) for r in told(*how)]
+
+    days = [(AT + timedelta(days=int(d[-2:]))).date().isoformat() for d in (FIRST_DAY, SECOND_DAY)]
+    questions: list[tuple[str, ...]] = [("--history",), *(("--as-of", d) for d in days), ("--as-of", "2020-01-01")]
+    before = [versions(*q) for q in questions]
+    history, first, second, never = before
+    assert (len(history) > 1, len(first), len(second), never) == (True, 1, 1, [])
+    assert (first[0] != second[0], {*first, *second} <= {*history}) == (True, True)
+    later = AT + timedelta(days=40)
+    moved = archive_versions(
+        life.store, life.catalog, node.archive, before=later, at=later, party=NODE, actor="os:test"
+    )
+    assert moved.rows == sum(e.rows_kept for e in moved.entries) > 0
+    assert {r["place"] for r in told("--history") if r["ended"]} == {"归档"}
+    assert [versions(*q) for q in questions] == before
+    (year,) = {e.held_year for e in moved.entries}
+    code, _, err = call(capsys, "--node", node.folder, "--json", "archive", "restore", "--year", year)
+    assert code == 0, err
+    assert {r["place"] for r in told("--history") if r["ended"]} == {"历史表"}
+    assert [versions(*q) for q in questions] == before
+    assert audit_holds(node)
+    return history
 
 
 def _tiers_hold_the_same(life: Life) -> None:

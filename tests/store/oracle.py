@@ -31,6 +31,7 @@ ABSENT = "no ORACLE_URL: rungs 2 (stand-in) and 3 (a real Oracle) have not run"
 _KEPT = (MARK.upper(), "NLS_DATABASE_PARAMETERS")
 # Words that are H2's and not Oracle's.
 _H2_WORDS = "SET NON_KEYWORDS VALUE, KEY, DAY, MONTH, YEAR, HOUR, MINUTE, SECOND, USER"
+_H2_SNAPSHOT = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SNAPSHOT"
 _VIEWS = (
     "CREATE TABLE nls_database_parameters (parameter VARCHAR2(30 CHAR), value VARCHAR2(64 CHAR))",
     "INSERT INTO nls_database_parameters (parameter, value) SELECT 'NLS_CHARACTERSET', 'AL32UTF8' FROM dual",
@@ -58,9 +59,9 @@ def _understand(raw: object, _record: object) -> None:
 def _wait_not(
     connection: sa.Connection, _cursor: object, statement: str, parameters: object, _context: object, _many: bool
 ) -> tuple[str, object]:
-    """H2 knows no `FOR UPDATE WAIT n`; it waits five seconds. Nor a read-only transaction."""
+    """H2 knows no `FOR UPDATE WAIT n`; it waits five seconds. A transaction with one view it calls a snapshot."""
     if connection.dialect.name == "oracle" and statement == "SET TRANSACTION READ ONLY" and stand_in():
-        return "SELECT 1 FROM dual", parameters
+        return _H2_SNAPSHOT, parameters
     if connection.dialect.name == "oracle" and " FOR UPDATE WAIT " in statement and stand_in():
         statement = statement.rpartition(" WAIT ")[0]
     return statement, parameters
@@ -90,6 +91,21 @@ def oracle_schema(*, bare: bool = False) -> Iterator[str]:
         fcntl.flock(file, fcntl.LOCK_EX)
         _empty(bare)
         yield URL
+
+
+@contextmanager
+def character_set_of(engine: sa.Engine, name: str) -> Iterator[None]:
+    """The stand-in says that its character set is another; a real server keeps its own."""
+    if not stand_in():
+        pytest.skip("a real server keeps its own character set")
+    said = "UPDATE nls_database_parameters SET value = '{}' WHERE parameter = 'NLS_CHARACTERSET'"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(said.format(name))
+    try:
+        yield
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(said.format("AL32UTF8"))
 
 
 def fewer(store: Store, rows: int) -> int:

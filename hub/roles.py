@@ -101,6 +101,12 @@ def person_id(text: str) -> str:
     return clean
 
 
+def two_persons(by: str, second: str) -> None:
+    """What the ministry does with keys and batches takes two people (protocol 10.6): UsageError E1219 without them."""
+    if not by.strip() or not second.strip() or same_person(by, second):
+        raise UsageError("E1219", "部级的密钥操作须由两人办理", where="--second", step="写明与经办人不同的复核人")
+
+
 @cache
 def _table() -> Mapping[str, Any]:
     document: dict[str, Any] = yaml.safe_load((files("schemas") / "roles.yaml").read_text(encoding="utf-8"))

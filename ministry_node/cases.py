@@ -22,6 +22,7 @@ from hub.case_form import CaseState, Kind, Message
 from hub.catalog import load_catalog
 from hub.errors import UsageError
 from hub.keyring import open_keyring
+from hub.roles import same_person
 from hub.settings import Node
 from hub.store import Transaction, open_store
 from hub.store.case_tables import CASE_PARTY, CROSS_CASE
@@ -230,7 +231,7 @@ def _unanswered(case: Stored) -> bool:
 
 
 def _two(by: str, second: str, reason: str) -> None:
-    if not by.strip() or not second.strip() or by.strip() == second.strip() or not reason.strip():
+    if not by.strip() or not second.strip() or same_person(by, second) or not reason.strip():
         raise UsageError("E3814", "须由两人办理并写明理由", where="--second", step="写明经办人、另一名复核人与理由")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.audit import Event, append
-from hub.cli.persons import two_persons
+from hub.roles import two_persons
 from hub.settings import Node
 from hub.store import Transaction
 from hub.store.ledger import NODE_STATE

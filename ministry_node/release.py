@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import time
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from typing import Final, NotRequired, TypedDict, Unpack
 from hub.batch.layout import StreamId, parse_batch_id
 from hub.batch.receipt import ReceiptCounts
 from hub.errors import RefusedError, UsageError
+from hub.roles import same_person
 from hub.settings import Node
 from hub.verdict import Verdict, refused
 from ministry_node import position, receipts
@@ -92,7 +92,7 @@ def void(node: Node, batch_id: str, **persons: Unpack[Persons]) -> Decision:
 def _order(batch_id: str, by: str, second: str, reason: str) -> _Order:
     by, second, reason = by.strip(), second.strip(), reason.strip()
     step = "由两名不同的授权人员办理，并用一句话写明理由"
-    if not by or not second or _folded(by) == _folded(second):
+    if not by or not second or same_person(by, second):
         raise UsageError(_TWO_PERSONS, "放行或作废须由两名不同的人员共同办理", where=batch_id, step=step)
     if not 0 < len(reason) <= _REASON:
         raise UsageError(_TWO_PERSONS, f"理由须为 1 至 {_REASON} 个字符", where=batch_id, step=step)
@@ -147,7 +147,3 @@ def _held(bench: Bench, order: _Order) -> tuple[receipts.Issued, ...]:
 
 def _not_held(what: str, where: str) -> UsageError:
     return UsageError(_NOT_HELD, what, where=where, step="用 hub intake status 查看暂停待批的批次后重试")
-
-
-def _folded(person: str) -> str:
-    return unicodedata.normalize("NFKC", person).casefold()

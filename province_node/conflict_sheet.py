@@ -10,7 +10,7 @@ from pathlib import Path
 
 from connectors.xlsx import read_sheet
 from hub.catalog import Catalog
-from hub.cli.csvfile import new_file
+from hub.csvfile import new_file
 from hub.store import Store
 from hub.workbook import Sheet, stream_book
 from quality.decisions_query import Filter

@@ -15,9 +15,9 @@ import duckdb
 import typer
 from rich.console import Console
 
-from hub.cli.csvfile import new_file
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import Shell, shell_of
+from hub.csvfile import new_file
 from hub.errors import NotInitialisedError
 from province_node.settle import require_province
 from province_node.sheets import write_book

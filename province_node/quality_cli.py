@@ -24,16 +24,10 @@ from hub.settings import Node
 from hub.store.finding_tables import QUALITY_RATE
 from province_node.quality_pages import DIMENSIONS, write_pages
 from province_node.settle import require_province
-from province_node.trial import Trial, try_rule
+from province_node.trial import BASIS, Trial, try_rule
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="数据质量：试跑规则、质量率、每轮结果页。")
 UNKNOWN = "-"
-BASIS = {
-    "standing": "已入库记录",
-    "sources": "留存的来源行",
-    "gate": "整体试算（门禁重新执行一遍后撤销）的记录",
-    "run": "本轮所列",
-}
 
 
 class Level(StrEnum):

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from hub.audit import Event
 from hub.catalog import Catalog
-from hub.cli.csvfile import new_file, write_csv
 from hub.cli.issues import Out, Plain, Purpose
 from hub.cli.output import emit, table
 from hub.cli.release import release_of
 from hub.cli.shell import Shell, shell_of
+from hub.csvfile import new_file, write_csv
 from hub.errors import UsageError
 from hub.masking import mask_key
 from hub.settings import Node

@@ -36,6 +36,13 @@ from quality.soft_scope import look_at_all
 from quality.standing import find
 
 SAMPLES = 5
+# What `Trial.basis` says, as a person reads it.
+BASIS = {
+    "standing": "已入库记录",
+    "sources": "留存的来源行",
+    "gate": "整体试算（门禁重新执行一遍后撤销）的记录",
+    "run": "本轮所列",
+}
 _NOTED_LISTS = ("_unknown", "_malformed", "_overflow")
 
 
@@ -43,7 +50,7 @@ _NOTED_LISTS = ("_unknown", "_malformed", "_overflow")
 class Trial:
     """Hits of one rule: `groups` holds (entity, field, school, division, hits, some records) per school.
 
-    `basis`: what it was asked of: standing, sources, gate.
+    `basis`: what it was asked of, a key of `BASIS`.
     """
 
     rule: Rule

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from hub.cli.evidence import Kept, kept_batches, verify_batch
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
-from hub.cli.stored import Check
 from hub.errors import UsageError, VerificationError
+from hub.evidence.kept import Kept, kept_batches, verify_batch
+from hub.evidence.stored import Check
 from hub.keyring import open_keyring
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="交换批次：列表、详情、验证。")

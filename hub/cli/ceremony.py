@@ -17,10 +17,11 @@ from rich.console import Console
 from hub import node_keys
 from hub.batch.layout import ESCROW, MINISTRY, trust_list_name
 from hub.cli.output import emit
-from hub.cli.persons import By, Second, two_persons
+from hub.cli.persons import By, Second
 from hub.cli.shell import shell_of
 from hub.errors import InputError, UsageError
 from hub.keyring import ENC_CERT, SIGN_CERT
+from hub.roles import two_persons
 from hub.transport.durable import write_durably
 from hub.trust.authority import LabAuthority
 from hub.trust.build import MemberEntry, SignEntry, TrustDraft, trust_list_payload

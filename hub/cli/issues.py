@@ -16,10 +16,10 @@ from rich.console import Console
 
 from hub.audit import Event
 from hub.catalog import Catalog
-from hub.cli.csvfile import new_file, write_csv
 from hub.cli.output import Progress, emit, table
 from hub.cli.release import release_of
 from hub.cli.shell import shell_of
+from hub.csvfile import new_file, write_csv
 from hub.errors import UsageError
 from hub.masking import mask_key, mask_value
 from hub.store import Store

@@ -18,10 +18,11 @@ from hub import node_keys
 from hub.audit import Event, append
 from hub.cli import ceremony, trust_list
 from hub.cli.output import emit, table
-from hub.cli.persons import By, Second, two_persons
+from hub.cli.persons import By, Second
 from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
 from hub.new_node import write_pins
+from hub.roles import two_persons
 from hub.settings import Node
 from hub.trust.trust_list import EncryptionCert, TrustedKey, TrustList
 from hub.trust_folder import open_trust, read

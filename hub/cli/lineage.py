@@ -14,16 +14,16 @@ from rich.console import Console
 
 from hub.audit import Event
 from hub.catalog import Catalog, Entity
-from hub.cli.evidence import Kept, kept_batches, verify_batch
 from hub.cli.naming import by_key, checked_number, owner_of
 from hub.cli.output import emit, table
 from hub.cli.records import entity_of
 from hub.cli.release import Release, release_of
 from hub.cli.shell import Shell, shell_of
 from hub.cli.timeline import versions_at_ministry
-from hub.cli.trace import Row, Tracer, said_by
 from hub.errors import HubError, UsageError
+from hub.evidence.kept import Kept, kept_batches, verify_batch
 from hub.keyring import Keyring, open_keyring
+from hub.lineage import Row, Tracer, said_by
 from hub.registry.rows import version_of
 from hub.settings import Node
 from hub.store import Reader, Store

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from hub.audit import Event
 from hub.catalog import Entity
-from hub.cli.csvfile import new_file, write_csv
 from hub.cli.output import Progress, emit, table
 from hub.cli.release import Release, release_of
 from hub.cli.shell import shell_of
+from hub.csvfile import new_file, write_csv
 from hub.errors import UsageError
 from hub.masking import mask_batch
 from hub.settings import Node

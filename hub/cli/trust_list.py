@@ -23,10 +23,11 @@ from hub.batch.envelope import PayloadType, countersign, parse
 from hub.batch.grant import open_grant
 from hub.batch.layout import trust_list_name
 from hub.cli.output import emit
-from hub.cli.persons import By, Second, two_persons
+from hub.cli.persons import By, Second
 from hub.cli.shell import Shell, shell_of
 from hub.errors import HubError, UsageError
 from hub.keyring import open_keyring
+from hub.roles import two_persons
 from hub.transport.durable import write_durably
 from hub.trust import amend
 from hub.trust.build import MemberEntry, SignEntry

@@ -1,7 +1,7 @@
 """`hub verify PATH`: any stored batch or evidence folder, or a zip of one, without a database (protocol 13.8).
 
 Decides what is opened and by what it is judged: the lists of a trust folder, each for its own time, or public keys.
-What is said of the batches and of what chains them is `stored_tree`'s.
+What is said of the batches and of what chains them is `hub.evidence.tree`'s.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rich.console import Console
 from hub.batch.layout import parse_name
 from hub.cli.output import Progress, emit
 from hub.cli.shell import shell_of
-from hub.cli.stored import ByHistory, ByKeys, Check, Judges
-from hub.cli.stored_tree import APART, small, verify_tree
 from hub.errors import HubError, RefusedError, UsageError, VerificationError
+from hub.evidence.stored import ByHistory, ByKeys, Check, Judges
+from hub.evidence.tree import APART, small, verify_tree
 from hub.trust_read import read_history
 
 MARKS: Final = {True: "✔", False: "✘", None: "·"}

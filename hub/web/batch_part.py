@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from hub.batch.cipher import decrypt_file
 from hub.batch.manifest import FileEntry, Manifest
 from hub.catalog import Catalog, Entity
-from hub.cli.evidence import Kept, find
 from hub.errors import HubError, UsageError
+from hub.evidence.kept import Kept, find
 from hub.keyring import Keyring
 from hub.masking import mask_column, swept
 from hub.settings import Node

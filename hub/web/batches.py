@@ -20,12 +20,12 @@ from hub.batch import strictjson
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.layout import receipt_name
 from hub.batch.manifest import FileEntry, Manifest
-from hub.cli.evidence import Kept, kept_batch, receipt_envelope, verify_batch
 from hub.errors import HubError
+from hub.evidence.bundle import write_evidence
+from hub.evidence.kept import Kept, kept_batch, receipt_envelope, verify_batch
 from hub.keyring import open_keyring
 from hub.store import Reader
 from hub.web.ask import Ask
-from hub.web.batch_evidence import write_evidence
 from hub.web.batch_list import (
     DIRECTIONS,
     RECEIVED,

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from starlette.responses import Response
 
 from hub.audit import Event, append
-from hub.cli.evidence import kept_batch
+from hub.evidence.kept import kept_batch
 from hub.roles import same_person
 from hub.store import Reader
 from hub.store.ledger import NODE_STATE

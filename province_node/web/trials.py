@@ -15,8 +15,7 @@ from hub.web import Ask, Section, not_here
 from hub.web.filters import today
 from hub.web.listing import paging
 from hub.web.work import Plan, Telling, start, work_of
-from province_node.quality_cli import BASIS
-from province_node.trial import Trial, still_hit, try_rule
+from province_node.trial import BASIS, Trial, still_hit, try_rule
 from quality.places import place_above, school_names, within_schools
 from quality.quarantine_list import of_node, of_row
 from quality.web.rules import catalog_of, settings_of

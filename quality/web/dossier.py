@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.catalog import Catalog, Entity, Field
-from hub.cli.trace import Tracer
+from hub.lineage import Tracer
 from hub.masking import is_masked, mask_key, mask_value, swept
 from hub.settings import Node
 from hub.store import Reader

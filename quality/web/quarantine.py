@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from starlette.responses import Response
 
 from hub.audit import Event, append
-from hub.cli.trace import Tracer
+from hub.lineage import Tracer
 from hub.masking import mask_key
 from hub.store.ledger import NO_FIELD, RUN
 from hub.web import Ask, Queue, Section, not_here

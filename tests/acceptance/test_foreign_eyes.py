@@ -15,9 +15,9 @@ import pytest
 
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.receipt import read_receipt, sign_receipt
-from hub.cli.stored import ByHistory, ByKeys, Check
-from hub.cli.stored_tree import verify_tree
 from hub.cli.verify import opened
+from hub.evidence.stored import ByHistory, ByKeys, Check
+from hub.evidence.tree import verify_tree
 from hub.keyring import open_keyring
 from hub.trust_read import read_history
 from tests.acceptance.lands import Land

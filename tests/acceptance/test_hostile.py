@@ -21,7 +21,7 @@ from hub.batch import cms, strictjson
 from hub.batch.envelope import PayloadType, build, parse
 from hub.batch.manifest import FileEntry
 from hub.catalog import load_catalog
-from hub.cli.csvfile import csv_bytes, unmarked
+from hub.csvfile import csv_bytes, unmarked
 from hub.errors import InputError, RefusedError
 from province_node.sheets import write_book
 from tests.connectors.test_xlsx import MAIN, SCHOOL, TEACHER, cells, handmade, teacher

@@ -18,10 +18,10 @@ from hub import node_keys
 from hub.batch import wire
 from hub.batch.admission import seal_certs
 from hub.batch.manifest import Recipient
-from hub.cli.evidence import kept_batches, verify_batch
-from hub.cli.stored import ByHistory
-from hub.cli.stored_tree import verify_tree
 from hub.errors import PeerUnreachableError, RefusedError, UsageError
+from hub.evidence.kept import kept_batches, verify_batch
+from hub.evidence.stored import ByHistory
+from hub.evidence.tree import verify_tree
 from hub.keyring import open_keyring
 from hub.settings import open_node
 from hub.store import open_store

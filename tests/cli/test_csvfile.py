@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.cli.csvfile import csv_bytes, new_file, unmarked, write_csv
+from hub.csvfile import csv_bytes, new_file, unmarked, write_csv
 from hub.errors import UsageError
 
 TEXTS = st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=9))

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hub.catalog import load_catalog
-from hub.cli.trace import Tracer
+from hub.lineage import Tracer
 from hub.store import open_store
 from hub.store.ledger import KEY_CHANGE
 from pipelines.lab.setup import Lab

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from hub.cli.stored import ByHistory
-from hub.cli.stored_tree import verify_tree
+from hub.evidence.stored import ByHistory
+from hub.evidence.tree import verify_tree
 from hub.masking import ID_INSIDE
 from hub.roles import Grant, Scope
 from hub.roles_store import add_operator

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hub.batch.layout import manifest_name, receipt_name
-from hub.cli.evidence import Kept, find, receipt_envelope
+from hub.evidence.kept import Kept, find, receipt_envelope
 
 
 def write_evidence(kept: Kept, target: Path) -> tuple[str, ...]:

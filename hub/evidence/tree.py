@@ -19,8 +19,8 @@ from hub.batch.envelope import PayloadType
 from hub.batch.layout import NameKind, StreamId, batch_id, parse_name
 from hub.batch.manifest import Manifest
 from hub.batch.receipt import Receipt, receipt_files
-from hub.cli.stored import Check, Judge, Judges, check_manifest, check_part, check_stored_receipt, claims_of
 from hub.errors import RefusedError
+from hub.evidence.stored import Check, Judge, Judges, check_manifest, check_part, check_stored_receipt, claims_of
 from hub.verdict import Verdict
 
 # What is kept beside the batches and is none: forks and other content, and what nobody we trust has signed.

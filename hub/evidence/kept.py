@@ -21,8 +21,8 @@ from hub.batch.layout import manifest_name, parse_batch_id, receipt_name
 from hub.batch.manifest import Manifest, read_manifest
 from hub.batch.outbox import BatchState
 from hub.batch.wire import digest_of
-from hub.cli.stored import ByTrustList, Check, check_manifest, check_part, check_stored_receipt
 from hub.errors import RefusedError, UsageError
+from hub.evidence.stored import ByTrustList, Check, check_manifest, check_part, check_stored_receipt
 from hub.keyring import Keyring
 from hub.settings import Node
 from hub.store import Reader

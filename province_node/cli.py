@@ -24,7 +24,7 @@ from hub.store.ledger import CHANGE_SET, CONFLICT, OUTBOX, PEER_STREAM, QUARANTI
 from province_node.changeset import counted
 from province_node.deliver import Delivered, deliver
 from province_node.findings import on_day
-from province_node.in_force import codes_of
+from province_node.in_force import held_catalog
 from province_node.listen import Listened, listen
 from province_node.publish import Published, publish_pending
 from province_node.rebuild import rebuild as rebuild_state
@@ -251,6 +251,11 @@ def province_of(shell: Shell) -> Node:
     node = shell.open_node()
     require_province(node)
     return node
+
+
+def codes_of(shell: Shell) -> Catalog:
+    """What the node of a command works by; the installed definitions where the command names no node."""
+    return shell.catalog() if shell.folder is None else held_catalog(shell.open_node())
 
 
 def _leave(code: int) -> None:

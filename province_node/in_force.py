@@ -16,7 +16,6 @@ import duckdb
 
 from connectors.registry import load_sources
 from hub.catalog import Catalog, codes, load_catalog
-from hub.cli.shell import Shell
 from hub.errors import InputError, NotInitialisedError
 from hub.registry import versions
 from hub.settings import Node
@@ -65,11 +64,6 @@ def held_catalog(node: Node) -> Catalog:
     Raises as `catalog_in_force`, and `InputError` for a sources.toml that cannot be read.
     """
     return catalog_in_force(node, load_catalog(_dictionaries(node))).catalog
-
-
-def codes_of(shell: Shell) -> Catalog:
-    """What the node of a command works by; the installed definitions where the command names no node."""
-    return shell.catalog() if shell.folder is None else held_catalog(shell.open_node())
 
 
 def _dictionaries(node: Node) -> Path | None:

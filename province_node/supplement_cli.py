@@ -22,7 +22,8 @@ from hub.cli.release import release_of
 from hub.cli.shell import Shell, shell_of
 from hub.errors import InputError, UsageError
 from hub.settings import Node
-from province_node.in_force import codes_of, held_catalog
+from province_node.cli import codes_of
+from province_node.in_force import held_catalog
 from province_node.missing_cli import list_missing, show_completeness
 from province_node.settle import require_province
 from province_node.supplement_export import export_wrong, shown_lines, write_empty

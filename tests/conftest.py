@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+import quality.judge
 from tests.oracle.session import StatementsOfTheRun
 from tests.servers import PostgresServer, SshServer, start_postgres, start_sshd
 from tests.transfer_server import TransferServer, why_not
+from tests.warm_judge import Warm
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -16,6 +18,16 @@ def pytest_configure(config: pytest.Config) -> None:
     heard = StatementsOfTheRun()
     heard.start()
     config.pluginmanager.register(heard, "statements-of-the-run")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_judge() -> Iterator[None]:
+    """Rounds of this process take their second judge from one that is loaded already."""
+    warm = Warm()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality.judge, "subprocess", warm)
+        yield
+    warm.stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import quality.judge
 from connectors.sample.run import generate
 from hub.catalog import Catalog, load_catalog
 from hub.settings import Node, open_node, write_settings
@@ -25,6 +27,11 @@ class Settled:
     site: Path
     round: Round
     files: dict[str, list[Path]]
+
+
+@pytest.fixture(autouse=True)
+def judge_as_the_product_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality.judge, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="session")

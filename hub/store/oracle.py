@@ -10,16 +10,18 @@ There are no savepoints here: rows of a block that went in before a key was met 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from hub.errors import HubError
 from hub.store.history_tables import HELD_FROM, moment
+from hub.store.oracle_charset import GBK, guard, refusal, unholdable
 from hub.store.oracle_ddl import compare
 from hub.store.oracle_faults import UNIQUE, named
 from hub.store.oracle_session import character_set, oracle_engine, refuse_unknown
@@ -30,7 +32,6 @@ from hub.store.tables import Tables, plain_columns
 # Rows of one array bind: 5,000 × 30 columns are a few MB on either side.
 _BIND_ROWS = 5_000
 _INTEGRITY = (UNIQUE, 1400, 1407, 2290, 2291)
-_GBK = "ZHS16GBK"
 _QUOTED = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 
@@ -46,10 +47,16 @@ class Oracle:
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:
         engine = oracle_engine(url, pool_pre_ping=True)
         engine.dialect.statement_compiler = _waiting(engine.dialect.statement_compiler, busy_seconds)
+        event.listen(engine, "before_cursor_execute", guard(self._character_set))
         return engine
 
     def prepare(self, url: sa.URL) -> None:
         """User and tablespace are made by the administrator (deploy/oracle)."""
+
+    def _character_set(self, connection: sa.Connection) -> str:
+        if self._charset is None:
+            self._charset = character_set(connection)
+        return self._charset
 
     def check(self, connection: sa.Connection) -> None:
         self._charset = character_set(connection)
@@ -146,10 +153,9 @@ class Oracle:
 
     def _load(self, connection: sa.Connection, table: sa.Table, batch: Any) -> dict[int, tuple[int, str]]:
         """Inserts what it can; refused rows by place in the batch: Oracle's code and message."""
-        if self._charset is None:
-            self._charset = character_set(connection)
-        if self._charset == _GBK:
-            _holdable(table, batch)
+        if self._character_set(connection) == GBK and (rare := unholdable(batch)):
+            number = _listed(connection, table, batch, {row: (None, name) for row, name in rare.items()})
+            raise refusal(table.name, rare, batch, f"，各行见 {REJECT.name} 表 load_no {number}")
         # LOBs last: values too long for an ordinary bind may not stand before others (ORA-24816).
         names = sorted(batch.schema.names, key=lambda n: isinstance(table.c[n].type, sa.Text))
         marks = ",".join(f":{place}" for place in range(1, len(names) + 1))
@@ -196,47 +202,40 @@ def _shown(rows: Any, columns: Sequence[sa.Column[Any]]) -> Any:
     return pa.table(shown, names=[c.name for c in columns])
 
 
-def _holdable(table: sa.Table, batch: Any) -> None:
-    """A character outside GBK would be stored as `?` without an error; the batch is refused instead."""
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if not pa.types.is_string(column.type):
-            continue
-        try:
-            "".join(v for v in column.to_pylist() if v).encode("gbk")
-        except UnicodeEncodeError:
-            raise HubError(
-                "E3118",
-                f"有汉字不在数据库字符集 {_GBK} 内，写入会变成问号",
-                where=f"表 {table.name}，列 {name}",
-                step="请数据库管理员将该库迁移到 AL32UTF8；本次没有写入任何数据",
-            ) from None
-
-
 def _refused(connection: sa.Connection, table: sa.Table, batch: Any, errors: dict[int, tuple[int, str]]) -> HubError:
-    """Lists the rows in `load_reject`, in a transaction of its own, and says what the first of them met."""
-    names = batch.schema.names
-    rows = batch.take(pa.array(sorted(errors), pa.int64()))
-    known = {n: rows.column(n).to_pylist() for n in ("pk", "src_rid") if n in names}
+    """Lists the rows and says what the first of them met."""
+    places = {row: (code, named(code, message) or None) for row, (code, message) in errors.items()}
+    number = _listed(connection, table, batch, places)
+    code, message = errors[min(errors)]
+    where = f"ORA-{code:05d}，表 {table.name}，{named(code, message) or '列不明'}，{len(errors)} 行"
+    step = f"本次已整体回退；各行见 {REJECT.name} 表 load_no {number}"
+    if code in _INTEGRITY:
+        return HubError("E3108", "写入违反了表的约束", where=where, step=step)
+    return HubError("E3109", "有值放不进所在的列（过长、超范围或含非法字符）", where=where, step=step)
+
+
+def _listed(
+    connection: sa.Connection, table: sa.Table, batch: Any, places: Mapping[int, tuple[int | None, str | None]]
+) -> int:
+    """Lists rows in `load_reject` in a transaction of its own, with code (None: none) and column; the list's number."""
+    names, rows = batch.schema.names, sorted(places)
+    taken = batch.take(pa.array(rows, pa.int64()))
+    known = {n: taken.column(n).to_pylist() for n in ("pk", "src_rid") if n in names}
     with connection.engine.begin() as own:
-        last = own.execute(sa.select(sa.func.max(REJECT.c.load_no))).scalar_one() or 0
+        number = int(own.execute(sa.select(sa.func.max(REJECT.c.load_no))).scalar_one() or 0) + 1
         own.execute(
             sa.insert(REJECT).values(rejected_at=sa.literal_column("SYSTIMESTAMP")),
             [
                 {
-                    "load_no": last + 1,
+                    "load_no": number,
                     "target": table.name,
                     "row_no": row,
-                    "pk": known["pk"][place] if "pk" in known else None,
-                    "src_rid": known["src_rid"][place] if "src_rid" in known else None,
-                    "code": errors[row][0],
-                    "place": named(*errors[row]) or None,
+                    "pk": known["pk"][at] if "pk" in known else None,
+                    "src_rid": known["src_rid"][at] if "src_rid" in known else None,
+                    "code": places[row][0],
+                    "place": places[row][1],
                 }
-                for place, row in enumerate(sorted(errors))
+                for at, row in enumerate(rows)
             ],
         )
-    code, message = errors[min(errors)]
-    where = f"ORA-{code:05d}，表 {table.name}，{named(code, message) or '列不明'}，{len(errors)} 行"
-    step = f"本次已整体回退；各行见 {REJECT.name} 表 load_no {last + 1}"
-    if code in _INTEGRITY:
-        return HubError("E3108", "写入违反了表的约束", where=where, step=step)
-    return HubError("E3109", "有值放不进所在的列（过长、超范围或含非法字符）", where=where, step=step)
+    return number

@@ -11,7 +11,7 @@ from hub.errors import HubError, UsageError
 from hub.store import Store, open_store
 from hub.store.ledger import QUARANTINE
 from hub.store.oracle_stage import NAME_TAKEN, REJECT, do, standing
-from tests.store.oracle import oracle_schema, skip_on_stand_in
+from tests.store.oracle import oracle_schema
 from tests.store.rows import AT, apply, change, many, stored
 
 
@@ -102,38 +102,3 @@ def test_a_foreign_table_of_the_same_name_is_refused_and_kept(catalog: Catalog) 
         store.close()
     with oracle_schema(bare=True):
         pass  # the next test finds a schema of ours
-
-
-@pytest.mark.parametrize("name", ["ZHS16GBK", "WE8MSWIN1252"])
-def test_a_character_set_decides_what_may_be_stored(name: str, catalog: Catalog) -> None:
-    with oracle_schema() as url:
-        store = open_store(url, catalog)
-        if not _pretend(store, name):
-            pytest.skip("a real server keeps its own character set")
-        bj = catalog.entities["bj"]
-        try:
-            if name != "ZHS16GBK":
-                with pytest.raises(UsageError) as refused:
-                    store.upgrade()
-                assert refused.value.code == "E3113"
-                return
-            store.upgrade()
-            assert apply(store, bj, change(bj, "I", 1, 1, BJMC="一班")) == (1, 0, 0, 0)
-            with pytest.raises(HubError) as error:
-                apply(store, bj, change(bj, "I", 2, 1, BJMC="𠮷班"))
-            assert error.value.code == "E3118"
-            assert "𠮷" not in str(error.value)
-            assert store.count(bj) == 1
-        finally:
-            _pretend(store, "AL32UTF8")
-            store.close()
-
-
-def _pretend(store: Store, name: str) -> bool:
-    try:
-        skip_on_stand_in(store, "")
-    except pytest.skip.Exception:
-        with store._engine.begin() as connection:
-            connection.exec_driver_sql(f"UPDATE nls_database_parameters SET value = '{name}'")
-        return True
-    return False

@@ -42,18 +42,27 @@ def export_wrong(store: Store, catalog: Catalog, number: int, out: Path, *, plai
     with store.reading() as reader:
         file = file_of(reader, number)
         template = all_templates(catalog)[file.template]
-        headers = [c.header for c in template.columns]
         some = list(lines(reader, number, OPEN))
-        rows = ([*shown_cells(catalog, template, line, plain=plain), line.row, reasons_of(line)] for line in some)
+        rows = (wrong_cells(catalog, template, line, plain=plain) for line in some)
         note = [[f"补录文件第 {number} 号的错误行。改正后导入：hub supplement import 文件 --corrects {number}"],
                 ["脱敏显示（含 *）的单元格不改动即保留原值；要改则填写完整的新值。"]]  # fmt: skip
         red = [c.header for c in template.columns if c.required == "M"]
         sheets: list[tuple[str, Sequence[str], Rows]] = [
-            ("sheet1", [*headers, ROW_HEADER, REASON_HEADER], rows),
+            ("sheet1", wrong_headers(template), rows),
             ("填写说明", ["说明"], note),
         ]
         write_book(out, sheets, red=red, private=plain)
     return len(some)
+
+
+def wrong_headers(template: Template) -> list[str]:
+    """The columns of a file of wrong rows."""
+    return [*(c.header for c in template.columns), ROW_HEADER, REASON_HEADER]
+
+
+def wrong_cells(catalog: Catalog, template: Template, line: Line, *, plain: bool = False) -> list[object]:
+    """One row of it."""
+    return [*shown_cells(catalog, template, line, plain=plain), line.row, reasons_of(line)]
 
 
 def reasons_of(line: Line) -> str:

@@ -77,7 +77,7 @@ def books(
 ) -> Iterator[Iterator[bytes]]:
     """Workbooks of at most `MAX_ROWS` rows, streamed one after the other; at least one. `mark`: plain, and says so."""
     with store.reading() as reader:
-        rows = _rows(reader, catalog, acting, chosen, plain=mark is not None)
+        rows = lines_out(reader, catalog, acting, chosen, plain=mark is not None)
         block = list(itertools.islice(rows, MAX_ROWS))
         yield _book(block, mark)
         while block := list(itertools.islice(rows, MAX_ROWS)):
@@ -92,9 +92,10 @@ def _book(rows: Iterable[Sequence[str]], mark: Mark | None) -> Iterator[bytes]:
     return stream_book([*sheets, notes], author=mark.exporter, purpose=f"明文导出 {mark.request}：{mark.purpose}")
 
 
-def _rows(
-    reader: Reader, catalog: Catalog, acting: Acting, chosen: Filter, *, plain: bool
+def lines_out(
+    reader: Reader, catalog: Catalog, acting: Acting, chosen: Filter, *, plain: bool = False
 ) -> Iterator[tuple[str, ...]]:
+    """Rows of an export under `HEADERS`, in the order of their numbers; masked unless `plain`."""
     after: int | None = 0
     show = (lambda _row, value: value) if plain else (lambda row, value: masked(catalog, row, value))
     while after is not None:

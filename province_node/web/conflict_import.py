@@ -15,9 +15,10 @@ from connectors.xlsx import read_sheet
 from hub.errors import HubError, UsageError
 from hub.masking import swept
 from hub.web import Ask, Section, not_here
+from hub.web.sheets import File, of_list, show
 from hub.web.work import DONE, Plan, Telling, begin, work_of
 from province_node.web.uploads import drop, keep
-from quality.decisions_sheet import MAX_ROWS, Imported, import_lines, refuse_name
+from quality.decisions_sheet import MAX_ROWS, REQUIRED, WRONG_HEADERS, Imported, import_lines, refuse_name
 from quality.decisions_store import Acting
 from quality.web.counted import forget
 from quality.web.jobs import XLSX, attached
@@ -70,6 +71,18 @@ def wrong(ask: Ask) -> Response:
     if found is None or not found.wrong:
         raise not_here("这次导入没有错误行")
     return attached(found.book(), f"{Path(work.label).stem}_错误行.xlsx", XLSX)
+
+
+@section.get("/conflicts/import/{token}/wrong/sheet", allow="xlsx")
+def wrong_shown(ask: Ask) -> Response:
+    """The same on a page. A cell somebody typed may hold a private value of the conflict, so every text is swept."""
+    work = work_of(ask, str(ask.path["token"]))
+    found, here = _imported(work.outcome), f"/conflicts/import/{work.token}"
+    if found is None or not found.wrong:
+        raise not_here("这次导入没有错误行")
+    rows = [[swept(cell) for cell in row] for row in found.wrong]
+    file = File(f"{Path(work.label).stem}_错误行.xlsx", "导入时有误、未处理的行", here, f"{here}/wrong")
+    return show(ask, file, [of_list("sheet1", WRONG_HEADERS, rows, tuple(REQUIRED))])
 
 
 def _take(ask: Ask, acting: Acting, telling: Telling, path: Path, name: str) -> dict[str, Any]:

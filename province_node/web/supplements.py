@@ -87,7 +87,7 @@ def detail(ask: Ask) -> Response:
 
 
 def _detail(ask: Ask, *, error: HubError | None = None, status: int = 200, drawn: Any = ()) -> Response:
-    file = _file(ask)
+    file = file_here(ask)
     wanted = [s for s in State if str(s) == ask.query("state")] or list(State)
     layout = all_templates(ask.site.catalog)[file.template]
     with ask.site.store.reading() as reader:
@@ -116,7 +116,7 @@ def _said(error: HubError | None) -> str:
 @section.post("/supplements/{number:int}/review", allow="review")
 def decide(ask: Ask) -> Response:
     """通过 or 驳回: the whole file, or the rows that are ticked."""
-    file, form = _file(ask), ask.form
+    file, form = file_here(ask), ask.form
     try:
         if form.get("decision") not in ("approve", "reject"):
             raise UsageError("E3722", "没有选择通过还是驳回", step="按「通过」或「驳回」")
@@ -135,7 +135,7 @@ def decide(ask: Ask) -> Response:
 @section.post("/supplements/{number:int}/sample", allow="sample")
 def sample(ask: Ask) -> Response:
     """抽查: rows by chance, noted with the file; they are shown above the list."""
-    file, size = _file(ask), ask.form.get("size", "")
+    file, size = file_here(ask), ask.form.get("size", "")
     dice = random.Random(ask.site.rng(16))  # noqa: S311 - seeded by the system's randomness
     try:
         drawn = draw_sample(
@@ -150,7 +150,7 @@ def sample(ask: Ask) -> Response:
 @section.post("/supplements/{number:int}/withdraw", allow="xlsx")
 def take_back(ask: Ask) -> Response:
     """撤回 by the importer: rows that still wait; with `approved` those in effect too, which needs a reason."""
-    file, form = _file(ask), ask.form
+    file, form = file_here(ask), ask.form
     try:
         gone = withdraw(
             ask.site.store, file.number, node=ask.site.party, operator=ask.operator.person, at=ask.at,
@@ -179,7 +179,7 @@ def _status(error: HubError) -> int:
 @section.get("/supplements/{number:int}/wrong.xlsx", allow=("xlsx", "confirm_import"))
 def wrong(ask: Ask) -> Response:
     """The wrong-rows file: same template, 原行号 and 错误原因, masked; audited."""
-    file = _file(ask)
+    file = file_here(ask)
     count = sum(file.states.get(s, 0) for s in OPEN)
     with ask.site.store.begin() as tx:
         append(
@@ -209,7 +209,7 @@ def _scopes(ask: Ask) -> Any:
     return (*ask.scopes("query"), *ask.scopes("audit"))
 
 
-def _file(ask: Ask) -> StoredFile:
+def file_here(ask: Ask) -> StoredFile:
     """The file of the path; 404 for one outside the visitor's scope as for one that is not there."""
     number = int(ask.path["number"])
     with ask.site.store.reading() as reader:

@@ -6,15 +6,16 @@ Decides the form of the download: one workbook up to 5,000 rows, beyond that a z
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from starlette.responses import Response
 
 from hub.web import Ask, Section
+from hub.web.sheets import File, Rows, Shown, show
 from hub.workbook import stream_books
-from quality.decisions_query import Filter
-from quality.decisions_sheet import MAX_ROWS, Mark, begin_export, books
+from quality.decisions_query import Filter, count
+from quality.decisions_sheet import HEADERS, MAX_ROWS, REQUIRED, Mark, begin_export, books, lines_out
 from quality.decisions_store import Acting
 from quality.plain_exports import ask as request_plain
 from quality.plain_exports import decide_request, requests, take
@@ -30,6 +31,23 @@ def export(ask: Ask) -> Response:
     acting, chosen = acting_of(ask), asked(ask).filter
     rows = begin_export(ask.site.store, acting, chosen)
     return _download(ask, acting, chosen, rows, f"冲突_{acting.today}")
+
+
+@section.get("/conflicts/export/sheet", allow="xlsx")
+def shown_first(ask: Ask) -> Response:
+    """The workbook an export would bring, masked, before it is made."""
+    acting, chosen = acting_of(ask), asked(ask).filter
+    with ask.site.store.reading() as reader:
+        rows = count(reader, acting.node, acting.by.scopes("xlsx"), chosen)
+
+        def some(size: int, offset: int) -> Rows:
+            found = islice(lines_out(reader, ask.site.catalog, acting, chosen), offset, offset + size)
+            return [(offset + at + 2, cells) for at, cells in enumerate(found)]
+
+        tail = f"?{ask.request.url.query}" if ask.request.url.query else ""
+        note = f"按当前条件共 {rows:,} 条" + (f"，所示为第一个文件的 {MAX_ROWS:,} 条" if rows > MAX_ROWS else "")
+        file = File("冲突导出", note, f"/conflicts{tail}", f"/conflicts/export{tail}", posted=True)
+        return show(ask, file, [Shown("sheet1", HEADERS, min(rows, MAX_ROWS), some, tuple(REQUIRED))])
 
 
 @section.get("/exports", allow=("xlsx", "review"), manual="exports")

@@ -32,6 +32,41 @@ def test_a_private_value_is_typed_by_those_only_who_may_and_never_in_its_mask(de
     assert row_of(desk, number)["chosen_value"] == own
 
 
+def test_what_a_platform_is_asked_to_correct_is_previewed_masked_and_counts_as_sent_when_it_is_taken(
+    page: Page, desk: Desk
+) -> None:
+    number, clerk = desk.planted["SFZJH"][0], desk.as_("业务员")
+    wanted, before = str(row_of(desk, number)["authority_value"]), len(desk.rows("correction"))
+    assert decide(desk, clerk, number, do="return").status_code == 303
+    form = {"version": str(row_of(desk, number)["version"]), "do": "approve"}
+    assert desk.post(desk.as_("数据复核员"), f"/conflicts/{number}/review", form).status_code == 303
+    sign_in(page, desk, "业务主管", "/conflicts")
+    page.click("a:has-text('更正请求')")
+    page.wait_for_selector("h1:has-text('更正请求')")
+    assert page.locator("tbody tr").count() == before + 1
+    assert f"{wanted[:3]}***********{wanted[-4:]}" in page.content()
+    assert not IDENTITY.search(page.content())
+    assert axe(page) == []
+    screen(page, "corrections")
+    assert {r["sent_at"] for r in desk.rows("correction")} == {None}, "looking sends nothing"
+    with page.expect_download() as download:
+        page.click("button:has-text('下载 xlsx')")
+    book = openpyxl.load_workbook(io.BytesIO(download.value.path().read_bytes()))
+    rows = list(book["sheet1"].iter_rows(values_only=True))
+    assert (len(rows), IDENTITY.search(str(rows))) == (before + 2, None)
+    assert None not in {r["sent_at"] for r in desk.rows("correction")}
+    assert desk.rows("audit_event", "i")[-1]["object"] == "correction"
+
+
+def test_an_export_is_looked_at_first_as_the_workbook_it_will_be(desk: Desk) -> None:
+    client, audits = desk.as_("业务员"), len(desk.rows("audit_event"))
+    shown = client.get("/conflicts/export/sheet?field=SFZJH&state=待处理&size=10")
+    listed = client.get("/conflicts?field=SFZJH&state=待处理").text
+    assert (shown.status_code, total(shown.text), "采用来源" in shown.text) == (200, total(listed), True)
+    assert not IDENTITY.search(shown.text)
+    assert len(desk.rows("audit_event")) == audits, "nothing left"
+
+
 def test_plaintext_leaves_the_console_by_two_persons_only(desk: Desk) -> None:
     keeper, reviewer = desk.as_("隐私数据管理员"), desk.as_("数据复核员")
     asked = desk.post(keeper, "/exports?field=SFZJH", {"purpose": "发学籍平台核对更正"})

@@ -221,6 +221,10 @@ def test_row_14_a_sheet_comes_back_with_one_wrong_row(page: Page, desk: Desk, tm
     told = dict(zip(rows[0], rows[1], strict=True))
     assert (len(rows), told["原行号"], told["冲突编号"]) == (2, "4", str(numbers[2]))
     assert "没有这个采用来源" in str(told["错误原因"])
+    page.click("a:has-text('在线预览错误行')")
+    page.wait_for_selector("td:has-text('没有这个采用来源')")
+    assert axe(page) == []
+    assert page.locator("tbody tr").count() == 1
     states = [row_of(desk, n)["state"] for n in numbers]
     assert states == ["待复核", "待复核", "待处理", "待复核"]
     refused = desk.post(desk.as_("业务主管"), "/conflicts/import", files={"file": ("a.csv", b"1")})

@@ -55,6 +55,21 @@ def test_what_a_clerk_imports_waits_for_a_second_person_and_the_wrong_row_comes_
     assert imported.states() == ["已通过", "已通过", "错误行"]
 
 
+def test_a_stored_workbook_is_looked_at_without_a_download(imported: Imported, page: Page) -> None:
+    console = imported.console
+    sign_in(page, console, "审计负责人", "/supplements/1")
+    page.click("a:has-text('在线预览文件')")
+    assert page.locator("tbody tr").count() == 3
+    assert axe(page) == []
+    page.click("a:has-text('错误行文件')")
+    page.wait_for_selector("td:has-text('必填项为空')")
+    assert page.locator("a:has-text('下载 xlsx')").count() == 0, "an auditor looks and takes nothing along"
+    assert page.locator("tbody tr").count() == 1
+    screen(page, "supplement-sheet")
+    assert console.as_("业务员").get("/supplements/1/sheet?sheet=1").text.count("/supplements/1/wrong.xlsx") == 1
+    assert console.as_("学校管理者").get("/supplements/1/sheet").status_code == 404
+
+
 def test_the_importer_cannot_review_his_own_file_under_any_role(imported: Imported) -> None:
     console = imported.console
     with console.store.begin() as tx:  # the clerk's person is given the chief's account

@@ -61,8 +61,9 @@ _WHY: Final = {
     "row_ver": "有行的版本号小于 1",
     "head": "有行缺少操作、记录号或版本号",
     "text": "第 {n} 列有过长的值或非法字符",
+    "groups": "实有 {n} 个行组",
 }
-_CODES: Final = frozenset({"E_PARQUET", "E_BUDGET", "E_SCHEMA", "E_ROWS_BAD"})
+_CODES: Final = frozenset({"E_PARQUET", "E_BUDGET", "E_SCHEMA", "E_ROWS_BAD", "E_COUNTS"})
 
 
 class Decoder:
@@ -81,10 +82,10 @@ class Decoder:
     ) -> None:
         self._stop()
 
-    def check(self, path: Path, entity: Entity, *, where: str) -> RowCounts:
-        """Rows per operation of a Parquet file with exactly the columns of `entity`.
+    def check(self, path: Path, entity: Entity, *, row_groups: int | None = None, where: str) -> RowCounts:
+        """Rows per operation of a Parquet file with exactly the columns of `entity`, and so many row groups if asked.
 
-        Raises RefusedError E_PARQUET, E_BUDGET, E_SCHEMA or E_ROWS_BAD; `where` is the part's name.
+        Raises RefusedError E_PARQUET, E_BUDGET, E_SCHEMA, E_COUNTS or E_ROWS_BAD; `where` is the part's name.
         """
         size = path.stat().st_size
         request = {
@@ -93,6 +94,7 @@ class Decoder:
             "widths": _widths(entity),
             "limits": self._limits,
             "size": size,
+            "row_groups": row_groups,
         }
         answer = self._ask(json.dumps(request).encode() + b"\n", _LEAST_SECONDS + size / _BYTES_PER_SECOND)
         rows = answer.get("rows")
@@ -192,7 +194,8 @@ def verified_files(
             if not plain.exists():  # a transaction that is tried again finds its files
                 check_recipients(source, certs)
                 decrypt_file(source, plain, *key, expect=entry.digest)
-            counted = decoder.check(plain, entity_of(catalog, entry.entity), where=entry.name)
+            entity = entity_of(catalog, entry.entity)
+            counted = decoder.check(plain, entity, row_groups=entry.row_groups, where=entry.name)
             _check_one(manifest, entry, counted)
             return entry, plain
 

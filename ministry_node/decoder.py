@@ -46,6 +46,8 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
         )
         expected = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(request["schema"])))
         _check_form(file, expected, request["limits"])
+        if request["row_groups"] not in (None, file.metadata.num_row_groups):
+            raise Fault("E_COUNTS", "groups", file.metadata.num_row_groups - 1)
         return {"rows": _stream(file, request)}
     except Fault as fault:
         return fault.answer

@@ -119,8 +119,9 @@ def _one(desk: Desk, party: str, entry: FileEntry) -> tuple[Part | None, Refused
             raise
         return None, refused("E_FILE_MISSING", "同名的东西不是普通文件", where=entry.name)
     if copied.size != entry.digest.cms_size:
-        fault = refused("E_FILE_SIZE", f"清单 {entry.digest.cms_size} 字节，收到 {copied.size} 字节", where=entry.name)
-        return Part(entry, path, genuine=False), fault
+        # Read to its end all the same, so the digest is what is told (protocol 15 #21, #39); the sizes say how.
+        detail = f"清单 {entry.digest.cms_size} 字节，收到 {copied.size} 字节"
+        return Part(entry, path, genuine=False), refused("E_FILE_DIGEST", detail, where=entry.name)
     if copied.sha256 != entry.digest.cms_sha256:
         return Part(entry, path, genuine=False), refused("E_FILE_DIGEST", where=entry.name)
     return Part(entry, path, genuine=True), None

@@ -190,7 +190,8 @@ def _store(ear: _Ear, fetched: _Fetched, tip: str | None) -> Accepted:
         row = _batch(transaction, stream_id, seq)
         if row is None:
             raise refused("E_RECEIPT", "本方没有封存过该批次", where=receipt.name)
-        check_receipt(receipt, manifest_digest=row["digest"], last_receipt=tip)
+        known = _known(transaction, stream_id, seq)
+        check_receipt(receipt, manifest_digest=row["digest"], last_receipt=tip, known=known)
         before = BatchState(row["state"])
         after = after_receipt(before, receipt.verdict, where=receipt.name)
         _write(transaction, ear, fetched, before, after)
@@ -214,6 +215,15 @@ def _batch(transaction: Transaction, stream_id: StreamId, seq: int) -> Mapping[A
         .with_for_update()
     )
     return transaction.connection.execute(query).mappings().first()
+
+
+def _known(transaction: Transaction, stream_id: StreamId, seq: int) -> int:
+    """The highest number among the batch's receipts, 0 before the first."""
+    c = RECEIPT.c
+    query = sa.select(sa.func.max(c.receipt_no)).where(
+        c.party == stream_id.party, c.stream == stream_id.stream, c.epoch == stream_id.epoch, c.seq == seq
+    )
+    return int(transaction.connection.execute(query).scalar() or 0)
 
 
 def _write(

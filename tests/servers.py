@@ -235,6 +235,14 @@ class PostgresServer:
         self._created.append(unique)
         return make_url(self.url).set(database=unique).render_as_string(hide_password=False)
 
+    def copy_database(self, url: str) -> str:
+        """A database of its own with what lies in another one, which nobody may be using; its SQLAlchemy URL."""
+        source = make_url(url).database or ""
+        unique = f"{source[:40]}_{uuid.uuid4().hex[:8]}"
+        self._execute(f'CREATE DATABASE "{unique}" TEMPLATE "{source}"')
+        self._created.append(unique)
+        return make_url(self.url).set(database=unique).render_as_string(hide_password=False)
+
     def stop(self) -> None:
         """Drop what was created, then stop the server if this run started it."""
         for name in self._created:

@@ -125,9 +125,10 @@ def seal_certs(stream_id: StreamId, trust: TrustList, at: datetime) -> tuple[Enc
 
 
 def _listed(entry: Recipient, created: datetime, trust: TrustList, at: datetime, where: str) -> EncryptionCert:
-    """The certificate was current when the batch was sealed and is not revoked now (protocol 10.4, 10.5)."""
+    """The certificate was current when the batch was sealed, by the sender's clock or by ours, and is not revoked now
+    (protocol 10.4, 10.5). A clock that is days off warns and refuses nothing (11.1)."""
     for cert in trust.member(entry.party).encrypt:
-        current = cert.not_before <= created <= cert.not_after
+        current = any(cert.not_before <= moment <= cert.not_after for moment in (created, at))
         if cert.keyid == entry.enc_key and current and not trust.is_revoked(cert.keyid, at):
             return cert
     raise refused("E_RECIPIENT", f"{entry.party} 的加密密钥不在信任清单中或已失效", where=where)

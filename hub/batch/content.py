@@ -46,12 +46,14 @@ def check_watermark(
     """Change-log range joins the last non-VOID batch's; else E_WATERMARK (protocol 3.3).
 
     `previous_hi`: None when no non-VOID batch came before; `free_start`: first batch after a snapshot grant.
-    `hi` = `lo` - 1 means no changes and so no rows.
+    `hi` = `lo` - 1 means no changes and so no rows; every row is a change with an id of its own.
     """
     if watermark.hi < watermark.lo - 1:
         raise refused("E_WATERMARK", f"终点 {watermark.hi} 小于起点 {watermark.lo}", where=where)
     if watermark.hi == watermark.lo - 1 and rows:
         raise refused("E_WATERMARK", "区间为空却带有数据行", where=where)
+    if rows > watermark.hi - watermark.lo + 1:
+        raise refused("E_WATERMARK", f"区间 {watermark.lo}–{watermark.hi} 容不下 {rows} 行", where=where)
     if previous_hi is None or free_start:
         return
     if watermark.lo != previous_hi + 1:

@@ -54,7 +54,8 @@ class NameKind(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class StreamId:
-    """One epoch of one ordered flow: `party` province code, `direction` `up` or `dn`, `stream` name, `epoch` >= 1."""
+    """One epoch of one ordered flow: `party` province code, `direction` `up` or `dn`, `stream` name, `epoch` (granted
+    from 1 on; 0 is a legal name of no epoch that ever was)."""
 
     party: str
     direction: str
@@ -64,7 +65,7 @@ class StreamId:
     def __post_init__(self) -> None:
         if not (_PARTY_FULL.fullmatch(self.party) and self.direction in ("up", "dn")):
             raise refused("E_NAME", "省份代码或方向不合规定", where=f"{self.party}-{self.direction}")
-        if not (_STREAM_NAME.fullmatch(self.stream) and 0 < self.epoch <= 9999):
+        if not (_STREAM_NAME.fullmatch(self.stream) and 0 <= self.epoch <= 9999):
             raise refused("E_NAME", "数据流名或期次不合规定", where=f"{self.stream}-e{self.epoch}")
 
     def __str__(self) -> str:

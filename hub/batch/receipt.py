@@ -200,16 +200,23 @@ def open_receipt(
     return receipt, verified.signer
 
 
-def check_receipt(receipt: Receipt, *, manifest_digest: str, last_receipt: str | None) -> None:
+def check_receipt(
+    receipt: Receipt, *, manifest_digest: str, last_receipt: str | None, known: int | None = None
+) -> None:
     """The receipt is about our batch and continues the stream's chain; else E_RECEIPT, state unchanged (7.4).
 
     `manifest_digest`: of the sealed batch of that id; `last_receipt`: payload digest of the newest receipt accepted in
-    this stream and epoch, None before the first. A DR statement's restart (9.4) is given as `last_receipt`.
+    this stream and epoch, None before the first. A DR statement's restart (9.4) is given as `last_receipt`; `known`:
+    receipts this batch has had, which number it (2.7), None where nobody counted.
     """
     if receipt.manifest_digest != manifest_digest:
         raise refused("E_RECEIPT", "回执对应的清单摘要不是本方所封的批次", where=receipt.name)
     if receipt.prev_receipt != last_receipt:
         raise refused("E_RECEIPT", "回执链不连续", where=receipt.name)
+    if known is not None and receipt.reissued_of is None and receipt.receipt_no > known + 1:
+        raise refused(
+            "E_RECEIPT", f"这是该批次的第 {known + 1} 份回执，却编为第 {receipt.receipt_no} 份", where=receipt.name
+        )
 
 
 def in_chain_order(receipts: Iterable[Receipt], last_receipt: str | None) -> list[Receipt]:

@@ -14,14 +14,15 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.receipt import read_receipt
@@ -34,7 +35,7 @@ from province_node.fsck import fsck as province_fsck
 from tests.acceptance.crashes import step
 from tests.acceptance.lands import CATALOG, Land, desk_of, golden
 from tests.round.labs import AT, audit_holds, rows, settle, store_of
-from tests.servers import SshServer, start_sshd
+from tests.servers import PostgresServer, SshServer, start_sshd
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.acceptance.kills"])
@@ -73,6 +74,13 @@ def over_sftp(land: Land, folder: Path) -> Iterator[Land]:
         yield Land(open_lab(land.lab.folder))
     finally:
         server.stop()
+
+
+def on_copies(land: Land, server: PostgresServer) -> Land:
+    """The lab's folders with databases of their own: a copy of the folders alone would share them."""
+    for node in (land.province, land.ministry):
+        _set(node, database=server.copy_database(node.database_url))
+    return Land(open_lab(land.lab.folder))
 
 
 def calm_run(land: Land, steps: tuple[str, ...]) -> dict[str, float]:
@@ -175,11 +183,16 @@ def differences(land: Land, calm: Land) -> list[str]:
 def content(node: Node) -> dict[str, str]:
     """Digest of every golden table without what a read that was repeated may change: extract numbers, moments."""
     said = {}
-    with closing(sqlite3.connect(f"file:{node.folder / 'hub.db'}?mode=ro", uri=True)) as connection:
-        for entity in CATALOG.entities.values():
-            columns = ",".join(("pk", "row_ver", "prov", *(name.lower() for name in entity.columns)))
-            found = connection.execute(f"SELECT {columns} FROM g_{entity.name} ORDER BY pk").fetchall()
-            said[entity.name] = hashlib.sha256(repr(found).encode()).hexdigest()
+    store = store_of(node)
+    try:
+        with store.reading() as reader:
+            for entity in CATALOG.entities.values():
+                columns = ",".join(("pk", "row_ver", "prov", *(name.lower() for name in entity.columns)))
+                query = sa.text(f"SELECT {columns} FROM g_{entity.name} ORDER BY pk")
+                found = [tuple(row) for row in reader.connection.execute(query)]
+                said[entity.name] = hashlib.sha256(repr(found).encode()).hexdigest()
+    finally:
+        store.close()
     return said
 
 

@@ -62,6 +62,21 @@ def test_row_49_a_count_that_is_wrong_in_the_second_file_takes_the_first_files_r
 
 
 @pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
+def test_row_49_row_groups_declared_that_are_not_there_void_the_batch(province: Province) -> None:
+    plain = province.batch()
+    (entry,) = plain.manifest.files
+    forged = province.sign(replace(plain.manifest, files=(replace(entry, row_groups=7),)), plain.parts)
+    assert_void(province, forged, "E_COUNTS")
+
+
+@pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
+def test_row_49_more_rows_than_change_log_ids_void_the_batch(province: Province) -> None:
+    lo = province.position()["hi"] + 1
+    forged = province.batch([("xx", province.changes("xx", 3))], watermark=Watermark(lo, lo + 1))
+    assert_void(province, forged, "E_WATERMARK")
+
+
+@pytest.mark.row(49, "counts, operations, watermark wrong", "VOID E_COUNTS / E_WATERMARK")
 @pytest.mark.parametrize("shift", [-1, 1, 1000])
 def test_row_49_a_hole_or_an_overlap_in_the_change_log_voids_the_batch(province: Province, shift: int) -> None:
     """Row 49: watermark."""

@@ -122,7 +122,7 @@ def test_row_13_a_batch_a_thousand_numbers_ahead_moves_nothing(province: Provinc
 
 
 @pytest.mark.row(14, "batch of a closed or unknown epoch", "E_EPOCH")
-@pytest.mark.parametrize("epoch", [2, 7])
+@pytest.mark.parametrize("epoch", [0, 2, 7])
 def test_row_14_a_batch_of_an_epoch_nobody_granted_is_refused(province: Province, epoch: int) -> None:
     """Row 14, second half."""
     before = province.state()

@@ -110,15 +110,16 @@ def test_row_5_a_receipt_uploaded_as_a_manifest_is_refused_for_its_type(province
 
 
 @pytest.mark.row(21, "manifest of one batch, files of another", "E_FILE_DIGEST")
-def test_row_21_a_manifest_with_the_parts_of_the_batch_before_is_refused(province: Province) -> None:
-    """Row 21: same sizes, so that only the digest tells."""
+@pytest.mark.parametrize("same_size", [True, False])
+def test_row_21_a_manifest_with_the_parts_of_the_batch_before_is_refused(province: Province, same_size: bool) -> None:
+    """Row 21: as they were, and cut or filled up so that only the digest tells."""
     first, second = province.window(2)
     province.upload(first)
     assert province.decide().verdict == "APPLIED"
     before = province.state()
     (old,) = first.parts.values()
     (new,) = second.parts.values()
-    province.upload(second, part=(old + new)[: len(new)])
+    province.upload(second, part=(old + new)[: len(new)] if same_size else old + b"\0")
     decision = province.decide()
     assert (decision.verdict, decision.code) == ("REFUSED", "E_FILE_DIGEST")
     assert province.state() == before

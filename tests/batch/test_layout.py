@@ -52,7 +52,6 @@ def test_public_data_is_parquet_and_only_public_data_is() -> None:
         "16-up-main-e0001-s0000000001.manifest.dsse",
         "13-up-m-e0001-s0000000001.manifest.dsse",
         "13-up-toolongxx-e0001-s0000000001.manifest.dsse",
-        "13-up-main-e0000-s0000000001.manifest.dsse",
         "13-up-main-e0001-s0000000000.manifest.dsse",
         "13-up-main-e0001-s1.manifest.dsse",
         "13-up-main-e0001-s0000000001.receipt0.dsse",

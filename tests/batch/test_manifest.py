@@ -96,7 +96,7 @@ def test_a_heartbeat_has_no_files_and_needs_no_recipients(net: Network) -> None:
         ({"v": 0}, "E_VERSION"),
         ({"v": "1"}, "E_ENV_JSON"),
         ({"suite": "G1"}, "E_SUITE"),
-        ({"suite": "I9"}, "E_ENV_JSON"),
+        ({"suite": "I9"}, "E_SUITE"),
         ({"from": "12"}, "E_NAME"),
         ({"to": ["12"]}, "E_NAME"),
         ({"batch_id": "13-up-main-e0001-s0000000002"}, "E_NAME"),
@@ -240,6 +240,7 @@ def test_counts_that_differ_from_the_manifest_void_the_batch(net: Network) -> No
         (10, 20, 10, 5, False, "E_WATERMARK"),
         (11, 9, 10, 0, False, "E_WATERMARK"),
         (11, 10, 10, 1, False, "E_WATERMARK"),
+        (11, 14, 10, 5, False, "E_WATERMARK"),
     ],
 )
 def test_watermarks_join_without_hole_or_overlap(

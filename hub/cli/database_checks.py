@@ -45,8 +45,16 @@ def of_database(store: Store) -> Iterator[Finding]:
 
 def _revision(store: Store) -> Iterator[Finding]:
     have, head = store.revision()
-    state = "ok" if have == head else "warn"
-    yield Finding("表", state, f"版本 {have or '未建表'}，应为 {head}", "初始化节点或运行数据库升级")
+    command = "hub --node 节点目录 db upgrade"
+    if have is None:
+        detail, step = "尚未建表", f"新节点由 hub init 建表；已有节点运行 {command}（加 --sql 可先交数据库管理员审核）"
+        yield Finding("表结构", "warn", detail, step)
+    elif have > head:  # revisions are numbers of one width
+        detail = f"第 {have} 版，比本程序所知的第 {head} 版新"
+        yield Finding("表结构", "bad", detail, "升级本程序；旧程序不要在新结构上运行")
+    else:
+        detail = f"第 {have} 版" + ("" if have == head else f"，本程序需要第 {head} 版")
+        yield Finding("表结构", "ok" if have == head else "warn", detail, "" if have == head else f"运行 {command}")
 
 
 def _postgresql(connection: sa.Connection, store: Store) -> Iterator[Finding]:
@@ -59,9 +67,10 @@ def _postgresql(connection: sa.Connection, store: Store) -> Iterator[Finding]:
     create, temporary = connection.exec_driver_sql(_POSTGRESQL_RIGHTS).one()
     missing = [n for n, held in (("建表（CREATE）", create), ("临时表（TEMP）", temporary)) if not held]
     detail = f"缺少{'、'.join(missing)}" if missing else "建表、临时表"
-    yield _judged("权限", not missing, detail, "GRANT CREATE ON SCHEMA …、GRANT TEMPORARY ON DATABASE … TO 该用户")
+    step = "GRANT CREATE ON SCHEMA 该模式 TO 该用户；GRANT TEMPORARY ON DATABASE 该库 TO 该用户"
+    yield _judged("权限", not missing, detail, step)
     where = connection.exec_driver_sql(_POSTGRESQL_SPACE).scalar_one()
-    yield Finding("表空间", "ok", f"{where}；可用空间由服务器所在磁盘决定")
+    yield Finding("表空间", "ok", f"{where}；余量这里看不到，由服务器的磁盘决定，请纳入服务器监控")
     yield Finding("客户端方式", "ok", "psycopg 3")
 
 

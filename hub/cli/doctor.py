@@ -40,9 +40,16 @@ def doctor(
 
 def _of_database(shell: Shell, url: str) -> list[Finding]:
     from hub.cli.database_checks import of_database
+    from hub.errors import UsageError
     from hub.store import open_store
+    from hub.store.oracle_session import NO_CLIENT
 
-    store = open_store(url, shell.catalog())
+    try:
+        store = open_store(url, shell.catalog())
+    except UsageError as error:
+        if error.code != NO_CLIENT:
+            raise
+        return [Finding("客户端方式", "bad", f"[{error.code}] {error.what}（{error.where}）", error.step)]
     try:
         return list(of_database(store))
     finally:

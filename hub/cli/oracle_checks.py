@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 # What the store's upgrade and its transactions need of an Oracle user.
 ORACLE_RIGHTS: Final = ("CREATE SESSION", "CREATE TABLE")
 FREE_WARN: Final = 2 << 30
-_UNTRIED: Final = (
-    "本程序尚未在真实的 Oracle 服务器上运行过；上线前先用测试用户跑一遍 ORACLE_URL 测试套件（见 deploy/oracle）"
+# Said with every Oracle database, until a real one was tried (README).
+_TRIED: Final = (
+    "本程序从未在真实的 Oracle 上运行过；试过的只有：thin 方式对测试替身读写，语句按 11.2 与 19 的语法逐条检查"
 )
+_UNTRIED: Final = (
+    "11g、thick 方式、优化器、分区、只读事务与断线恢复都没有试过。"
+    "上线前用另一个空用户跑测试套件，步骤见 deploy/oracle/README.md"
+)
+# How a 汉字 lies in each: columns are sized in characters, so both fit.
+_WIDTHS: Final = {"AL32UTF8": "汉字占 3 字节，生僻字 4 字节", "ZHS16GBK": "汉字占 2 字节，GBK 以外的生僻字存不下"}
+_MODES: Final = {
+    "thin": "thin（不用客户端库；只支持 12.1 及更新。11g 须装 Instant Client 19，并在 URL 中加 client=其目录）",
+    "thick": "thick（用 URL 中 client 所指的客户端库）",
+}
 _CHARSET: Final = "SELECT p.value FROM nls_database_parameters p WHERE p.parameter = 'NLS_CHARACTERSET'"
 
 
@@ -33,14 +44,14 @@ def of_oracle(connection: sa.Connection, store: Store) -> Iterator[Finding]:
     good = tuple(version) >= (11, 2)
     yield Finding("数据库版本", "ok" if good else "bad", f"Oracle {shown}", "" if good else "须为 11.2 或更新")
     mode = client_mode()
-    yield Finding("客户端方式", "ok", f"{mode}（thin 只支持 12.1 及更新，11g 须在 URL 中加 client=客户端目录）")
+    yield Finding("客户端方式", "ok", _MODES[mode])
     yield from _oracle_charset(connection)
     rights = _ask(connection, "SELECT p.privilege FROM session_privs p")
     held = None if rights is None else {str(r[0]) for r in rights}
     yield from _rights(held)
     yield from _space(connection, held or set())
     yield from _tenants(connection, store)
-    yield Finding("真实服务器", "warn", "未经真实 Oracle 验证", _UNTRIED)
+    yield Finding("真实服务器", "warn", _TRIED, _UNTRIED)
 
 
 def _oracle_charset(connection: sa.Connection) -> Iterator[Finding]:
@@ -52,10 +63,11 @@ def _oracle_charset(connection: sa.Connection) -> Iterator[Finding]:
     state = {"AL32UTF8": "ok", "ZHS16GBK": "warn"}.get(name, "bad")
     remedy = {
         "ok": "",
-        "warn": "可用；但 GBK 之外的生僻字会使整批写入被拒（E3118），建议迁移到 AL32UTF8",
-        "bad": "请数据库管理员以 AL32UTF8 建库",
+        "warn": "可用，不会存成问号；但遇到 GBK 以外的生僻字，该次写入整体被拒（E3118），迁移到 AL32UTF8 后才能继续",
+        "bad": "存不下汉字，建表会被拒绝（E3113）：请数据库管理员以 AL32UTF8 建库",
     }[state]
-    yield Finding("字符集", state, name, remedy)
+    width = f"；{_WIDTHS[name]}，列长按字符计" if name in _WIDTHS else ""
+    yield Finding("字符集", state, f"{name}{width}", remedy)
 
 
 def _rights(held: set[str] | None) -> Iterator[Finding]:
@@ -64,7 +76,9 @@ def _rights(held: set[str] | None) -> Iterator[Finding]:
         return
     missing = sorted(set(ORACLE_RIGHTS) - held)
     if missing:
-        yield Finding("权限", "bad", f"缺少 {'、'.join(missing)}", f"GRANT {', '.join(missing)} TO 该用户")
+        yield Finding(
+            "权限", "bad", f"缺少 {'、'.join(missing)}", f"由数据库管理员执行：GRANT {', '.join(missing)} TO 该用户"
+        )
         return
     yield Finding("权限", "ok", "、".join(ORACLE_RIGHTS))
     wide = sorted(p for p in held if " ANY " in p)
@@ -136,4 +150,4 @@ def _ask(connection: sa.Connection, sql: str) -> list[Any] | None:
 
 
 def _unseen(name: str, view: str) -> Finding:
-    return Finding(name, "warn", f"看不到 {view}", "请数据库管理员核对，或授予该视图的查询权限")
+    return Finding(name, "warn", f"看不到 {view}，此项没有检查", "请数据库管理员核对，或授予该视图的查询权限")

@@ -16,6 +16,8 @@ from sqlalchemy import event
 from hub.errors import UsageError
 
 CLIENT = "client"
+# The error of a client library that cannot be loaded.
+NO_CLIENT = "E3116"
 CONNECT_SECONDS = 10
 # AL32UTF8 holds everything; ZHS16GBK holds GBK only, so what is written to it is checked first (`Oracle.insert`).
 CHARACTER_SETS = ("AL32UTF8", "ZHS16GBK")
@@ -57,7 +59,7 @@ def _thick(folder: str) -> None:
         else:
             what = "打不开 Oracle 客户端库（thick 方式）"
         raise UsageError(
-            "E3116",
+            NO_CLIENT,
             what,
             where=f"URL 参数 {CLIENT}",
             step="安装 Oracle Instant Client 19（含 libaio），并把其目录写入每个 Oracle URL 的 client 参数",

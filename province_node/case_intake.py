@@ -25,7 +25,7 @@ from province_node.down_parts import Received
 from province_node.ledger import moment
 from quality import decisions_case as cases
 from quality.decisions import Conflict, State
-from quality.decisions_query import CASE_SUBJECT
+from quality.decisions_query import CASE_SUBJECT, marker
 from quality.decisions_store import CONFIRMED, PENDING, WITHDRAWN, as_value
 
 STUDENT: Final = "xs"
@@ -121,8 +121,8 @@ def _follow(tx: Transaction, received: Received, message: Message, notice: Mappi
     after = _effect(received, message, before)
     tx.connection.execute(sa.update(DECISION).where(DECISION.c.decision_no == number).values(
         version=after.version, round_no=after.round_no, state=str(after.state), cause=str(after.cause),
-        events=int(row["events"]) + 1, evidence=received.batch_id, changed_at=moment(received.at),
-        due=message.body.get("due") or row["due"], **_decided(before, after),
+        closed=marker(after.state), events=int(row["events"]) + 1, evidence=received.batch_id,
+        changed_at=moment(received.at), due=message.body.get("due") or row["due"], **_decided(before, after),
     ))  # fmt: skip
     _corrections(tx, received, number, before, after)
     tx.connection.execute(

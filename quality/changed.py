@@ -90,17 +90,10 @@ def ingest_platform(
     if not first:
         gone = _mark_replaced(con, raw, marks, store, complete=complete, removed=removed)
         if not scalar(con, "SELECT count(*) FROM replaced"):  # most tables of most days: nothing to write
-            if table.updated:
-                _keep_stamps(con, entity, store, mark)
-            _mark_regressed(con, store, mark)
-            _mark_still_regressed(con, store, mark)
+            _keep_up(con, entity, table)
             return Ingested(read, read, 0, 0)
         raw = f"SELECT r.* FROM ({raw}) r SEMI JOIN replaced p ON p._rk = {key_text(table.key, 'r.')}"
-        _note_touched(con, entity, store, "_rk IN (SELECT _rk FROM replaced)")
-        keep_regressed(con, store, mark, "_rk IN (SELECT _rk FROM replaced)")
-        con.execute(f"DELETE FROM {store} WHERE _rk IN (SELECT _rk FROM replaced)")
-        if table.updated:
-            _keep_stamps(con, entity, store, mark)
+        _take_out_replaced(con, entity, table)
         taken = int(scalar(con, f"SELECT count(*) FROM ({raw})"))
     _count_dirt(con, entity, table, raw)
     con.execute(f"INSERT INTO {store} BY NAME {platform_projection(catalog, table).sql(raw, marks)}")
@@ -110,6 +103,25 @@ def ingest_platform(
     if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records
         _note_touched(con, entity, store, f"_ext = {extract_no}")
     return Ingested(read, read - taken, taken, gone)
+
+
+def _keep_up(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:
+    """Rows that say what they said: their update times, and the mark of those that went back (JS05)."""
+    store, mark = holding(table), f"JS05:{table.updated}"
+    if table.updated:
+        _keep_stamps(con, entity, store, mark)
+    _mark_regressed(con, store, mark)
+    _mark_still_regressed(con, store, mark)
+
+
+def _take_out_replaced(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:
+    """Rows of the keys in `replaced` leave the state, noted as touched; the others keep up with their update times."""
+    store, mark, which = holding(table), f"JS05:{table.updated}", "_rk IN (SELECT _rk FROM replaced)"
+    _note_touched(con, entity, store, which)
+    keep_regressed(con, store, mark, which)
+    con.execute(f"DELETE FROM {store} WHERE {which}")
+    if table.updated:
+        _keep_stamps(con, entity, store, mark)
 
 
 def _mark_replaced(

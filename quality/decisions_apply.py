@@ -37,9 +37,10 @@ from quality.decisions_bulk import (
     open_operation,
     stored_order,
 )
+from quality.decisions_query import Filter, conditions, in_states
 from quality.decisions_store import PENDING, Acting, DecisionRefusedError
 
-CHUNK: Final = 50_000
+CHUNK: Final = 100_000
 Told = Callable[[int], None]
 _D: Final = DECISION.c
 _AGAINST: Final = sa.or_(
@@ -113,8 +114,8 @@ def undo(store: Store, acting: Acting, op_no: str, *, progress: Told = lambda _d
     while True:
         with store.begin() as tx:
             stamp = next_number(tx.connection)
-            terms = [_D.op_no == op_no, _D.state == "待复核"]
-            span, top = _span(tx, terms, last)
+            terms = [*conditions(Filter(op_no=(op_no,))), *in_states(("待复核",))]
+            span, _, top = _span(tx, terms, last)
             if not span:
                 break
             values = {**_CLEARED, "state": "待处理", "cause": "撤回"}
@@ -148,22 +149,26 @@ def _operation(reader: Reader, op_no: str) -> dict[str, Any]:
 def _chunk(tx: Transaction, acting: Acting, order: Order, row: dict[str, Any], stamp: int) -> int:
     """The next range of an operation; how many rows were handled, 0 at the end."""
     terms = [*able_terms(tx, acting, order), sa.func.coalesce(_D.stamp, 0) <= int(row["as_of"])]
-    span, top = _span(tx, terms, int(row["last_no"] or 0))
+    span, first, top = _span(tx, terms, int(row["last_no"] or 0))
     if not span:
         return 0
     action, values = _values(acting, order)
     done = _write(tx, acting, action, order, [*terms, *span], values, stamp)
     if order.what is Bulk.APPROVE:
         _correct(tx, acting, span, stamp)
-    _note(tx, acting.op_no, done=int(row["done"]) + done, last_no=top)
+    first = int(row["first_no"] or 0) if row["last_no"] else first
+    _note(tx, acting.op_no, done=int(row["done"]) + done, first_no=first, last_no=top)
     return done
 
 
-def _span(tx: Transaction, terms: list[Any], last: int) -> tuple[list[Any], int]:
-    """(terms of the next range of numbers that holds at most `CHUNK` of the rows, its end); no terms when none is left."""
+def _span(tx: Transaction, terms: list[Any], last: int) -> tuple[list[Any], int, int]:
+    """(terms of the next range of numbers that holds at most `CHUNK` of the rows, its first and last); none left: no terms."""
     chosen = sa.select(_D.decision_no).where(*terms, _D.decision_no > last).order_by(_D.decision_no).limit(CHUNK)
-    top = tx.connection.execute(sa.select(sa.func.max(chosen.subquery().c.decision_no))).scalar_one()
-    return ([_D.decision_no > last, _D.decision_no <= top], int(top)) if top is not None else ([], last)
+    number = chosen.subquery().c.decision_no
+    first, top = tx.connection.execute(sa.select(sa.func.min(number), sa.func.max(number))).one()
+    return (
+        ([_D.decision_no >= first, _D.decision_no <= top], int(first), int(top)) if first is not None else ([], 0, last)
+    )
 
 
 def _values(acting: Acting, order: Order) -> tuple[str, dict[str, Any]]:
@@ -174,6 +179,7 @@ def _values(acting: Acting, order: Order) -> tuple[str, dict[str, Any]]:
         return "通过", {
             "state": sa.case((_AGAINST, "退回源头平台"), else_="已生效"),
             "cause": sa.case((_AGAINST, "等待源头更新"), else_="复核通过"),
+            "closed": sa.case((_AGAINST, "0"), else_="1"),
             "effect": sa.case((_AGAINST, "0"), (_D.kind.in_(CASE_KINDS), "0"), else_="1"),
             "reviewer": acting.by.person, "reviewed_at": acting.ts,
         }  # fmt: skip

@@ -20,7 +20,7 @@ from hub.errors import UsageError
 from hub.store import Reader, Store
 from hub.store.decision_tables import BULK_OPERATION, DECISION
 from quality.decisions import LINES, Action, Kind, Move, Proposal, Refusal
-from quality.decisions_query import Filter, conditions, within
+from quality.decisions_query import Filter, conditions, in_states, within
 from quality.decisions_store import Acting, DecisionRefusedError
 from quality.reasons import check_reason
 
@@ -183,7 +183,7 @@ def waiting(order: Order) -> tuple[str, ...]:
 def able_terms(reader: Reader, acting: Acting, order: Order) -> list[Any]:
     """WHERE terms of the rows that the order can handle."""
     scope = within(reader, acting.node, acting.by.scopes(order.verb))
-    terms = [*conditions(order.chosen), scope, DECISION.c.state.in_(waiting(order))]
+    terms = [*conditions(order.chosen), scope, *in_states(waiting(order))]
     if order.what is Bulk.BY_RULE:
         terms.append(DECISION.c.suggest_source.is_not(None))
     if order.what in REVIEWS:

@@ -114,7 +114,8 @@ def _found(tx: Transaction, run: dict[str, Any], stamp: int, ts: str) -> int:
             "min(school) AS school, min(division) AS division, "
             "CASE WHEN min(clash) IS NOT NULL THEN min(source) END AS source FROM conflict "
             "WHERE run_no = :run AND decision_no IS NULL GROUP BY subject) c "
-            "LEFT JOIN owner_field o ON o.entity = c.entity AND o.field = c.field AND c.clash IS NULL"
+            "LEFT JOIN owner_field o ON o.entity = c.entity AND o.field = c.field AND c.clash IS NULL "
+            "ORDER BY c.decision_no"  # rows lie as they are listed and decided on: by number, not by digest
         ),
         {**run, "stamp": stamp, "ts": ts},
     )
@@ -206,7 +207,8 @@ def _steps(tx: Transaction, today: str) -> None:
     """`step_conflict`. What nobody has decided on and a round founded takes its state at once."""
     tx.connection.execute(
         sa.text(
-            "UPDATE decision SET (state, cause, waiting) = (SELECT CASE WHEN m.waiting > 0 THEN '待处理' ELSE '已生效' END, "
+            "UPDATE decision SET (state, closed, cause, waiting) = (SELECT CASE WHEN m.waiting > 0 THEN '待处理' ELSE '已生效' END, "
+            "CASE WHEN m.waiting > 0 THEN '0' ELSE '1' END, "
             "CASE WHEN m.waiting > 0 THEN '来源不一致' ELSE '已由权威源定值' END, m.waiting FROM moved_conflict m "
             "WHERE m.decision_no = decision.decision_no) "
             "WHERE version = 0 AND decision_no IN (SELECT decision_no FROM moved_conflict)"
@@ -287,8 +289,8 @@ def _step(tx: Transaction, given: dict[str, Any]) -> None:
     over = "decision.state = '暂缓'"
     run(
         sa.text(
-            "UPDATE decision SET evidence = :evidence, changed_at = :ts, (state, cause, state_before, until, closed_run) = "
-            f"(SELECT s.to_state, s.cause, CASE WHEN {over} THEN NULL ELSE decision.state_before END, "
+            "UPDATE decision SET evidence = :evidence, changed_at = :ts, (state, closed, cause, state_before, until, closed_run) = "
+            f"(SELECT s.to_state, CASE WHEN s.to_state = '已生效' THEN '1' ELSE '0' END, s.cause, CASE WHEN {over} THEN NULL ELSE decision.state_before END, "
             f"CASE WHEN {over} THEN NULL ELSE decision.until END, CASE WHEN s.to_state = '已生效' THEN :run END "
             "FROM step_conflict s WHERE s.decision_no = decision.decision_no) "
             "WHERE decision_no IN (SELECT decision_no FROM step_conflict)"

@@ -18,7 +18,7 @@ from hub.errors import UsageError
 from hub.masking import KEY_JOIN
 from hub.roles import Scope, covered, reporting_to
 from hub.store import Reader
-from hub.store.decision_tables import DECISION
+from hub.store.decision_tables import BULK_OPERATION, DECISION
 from hub.store.ledger import CONFLICT
 from quality.decisions import State
 
@@ -27,6 +27,8 @@ MAX_PAGE: Final = 5_000
 # The subject of a case of the ministry in the queue (来源：部级核查), before its number.
 CASE_SUBJECT: Final = "case:"
 CASES, SOURCES = "case", "source"
+OPEN, CLOSED = "0", "1"
+_ANY: Final = 10**15
 NONE: Final = "-"  # as a value of a condition: the column is empty
 FACETS: Final = ("entity", "field", "rule", "state", "cause", "school", "assignee", "authority")
 
@@ -82,6 +84,10 @@ def conditions(chosen: Filter) -> list[Any]:
     for name in (*FACETS, "op_no", "proposer"):
         if wanted := getattr(chosen, name):
             terms.append(_one_of(DECISION.c[name], wanted))
+    if chosen.state:
+        terms += _open_only(chosen.state)
+    if chosen.op_no and NONE not in chosen.op_no:
+        terms += taken_by(chosen.op_no, DECISION.c.decision_no)
     if chosen.numbers:
         terms.append(DECISION.c.decision_no.in_(chosen.numbers))
     if chosen.division:
@@ -100,8 +106,31 @@ def conditions(chosen: Filter) -> list[Any]:
     if chosen.typed:
         terms.append(_names(chosen.typed))
     if chosen.overdue:
-        terms += [DECISION.c.due < chosen.overdue, DECISION.c.state != str(State.EFFECTIVE)]
+        terms += [DECISION.c.due < chosen.overdue, DECISION.c.state != str(State.EFFECTIVE), DECISION.c.closed == OPEN]
     return terms
+
+
+def marker(state: State) -> str:
+    """`decision.closed` beside this state."""
+    return CLOSED if state is State.EFFECTIVE else OPEN
+
+
+def in_states(states: Sequence[str]) -> list[Any]:
+    """WHERE terms of rows in one of the states; open ones are found by their marker."""
+    return [DECISION.c.state.in_(states), *_open_only(states)]
+
+
+def taken_by(op_nos: Sequence[str], number: Any) -> list[Any]:
+    """WHERE terms of the range of numbers in which operations took rows; `number`: the column of conflict numbers."""
+    own = BULK_OPERATION.c.op_no.in_(op_nos)
+    least = sa.select(sa.func.coalesce(sa.func.min(sa.func.coalesce(BULK_OPERATION.c.first_no, 0)), 0)).where(own)
+    most = sa.select(sa.func.coalesce(sa.func.max(BULK_OPERATION.c.last_no), _ANY)).where(own)
+    return [number >= least.scalar_subquery(), number <= most.scalar_subquery()]
+
+
+def _open_only(states: Sequence[str]) -> list[Any]:
+    """What the index needs to be of use: no state among these is a closed one."""
+    return [] if {str(State.EFFECTIVE), NONE} & set(states) else [DECISION.c.closed == OPEN]
 
 
 def _one_of(column: Any, wanted: Sequence[str]) -> Any:

@@ -20,7 +20,7 @@ from hub.store import Reader, Store, Transaction
 from hub.store.decision_tables import CORRECTION, DECISION, DECISION_EVENT
 from hub.store.ledger import CONFLICT
 from quality.decisions import Action, Conflict, Kind, Move, Proposal, Refusal, Source, State, Step, decide
-from quality.decisions_query import CASE_SUBJECT, within
+from quality.decisions_query import CASE_SUBJECT, marker, within
 from quality.reasons import check_reason
 
 WAITING: Final = "待处理"
@@ -192,7 +192,8 @@ def _write(tx: Transaction, acting: Acting, row: Mapping[str, Any], step: Step, 
         values |= {
             "stamp": stamp, "state": str(after.state), "cause": str(after.cause), "proposer": after.proposer, "reviewer": after.reviewer,
             "state_before": str(after.state_before) if after.state_before else None, "until": after.until,
-            "effect": "1" if after.effect else "0", "op_no": acting.op_no or None, "changed_at": acting.ts,
+            "effect": "1" if after.effect else "0",
+            "closed": marker(after.state), "op_no": acting.op_no or None, "changed_at": acting.ts,
             **_proposal(after),
         }  # fmt: skip
     values |= _moments(acting, move)

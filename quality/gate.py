@@ -71,18 +71,22 @@ def open_entity(
         f"CASE x.outcome WHEN 'in_transit' THEN '在途数据，审批通过后自动入库' ELSE '审批未通过，不入库' END, '提示', {source}, "
         f"'挂起' FROM k_{entity.name} k JOIN x_{entity.name} x ON x.rid = k.rid AND x.outcome IN ('in_transit', 'rejected')"
     )
+    con.execute(f"CREATE OR REPLACE TEMP VIEW open_{entity.name} AS {_standing(entity, spared)}")
+
+
+def _standing(entity: Entity, spared: Sequence[str]) -> str:
+    """SQL of the contributions that were not put out; a spared row stands without the values that felled it."""
     stands = f"NOT EXISTS (SELECT 1 FROM x_{entity.name} x WHERE x.rid = k.rid)"
     rows = f"SELECT * FROM k_{entity.name} k WHERE {stands}"
-    if spared:
-        emptied = ", ".join(
-            f"CASE WHEN list_contains(s.fields, {text(f)}) THEN NULL ELSE k.{ident(f)} END AS {ident(f)}"
-            for f in spared
-        )
-        rows += (
-            f" AND _bad IS NULL UNION ALL SELECT k.* REPLACE ({emptied}) FROM k_{entity.name} k "
-            f"JOIN spared_{entity.name} s ON s.rid = k.rid WHERE {stands}"
-        )
-    con.execute(f"CREATE OR REPLACE TEMP VIEW open_{entity.name} AS {rows}")
+    if not spared:
+        return rows
+    emptied = ", ".join(
+        f"CASE WHEN list_contains(s.fields, {text(f)}) THEN NULL ELSE k.{ident(f)} END AS {ident(f)}" for f in spared
+    )
+    return (
+        f"{rows} AND _bad IS NULL UNION ALL SELECT k.* REPLACE ({emptied}) FROM k_{entity.name} k "
+        f"JOIN spared_{entity.name} s ON s.rid = k.rid WHERE {stands}"
+    )
 
 
 def refuse_contributions(

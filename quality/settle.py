@@ -88,19 +88,20 @@ def settle(
         progress(entity.cn)
         _settle_one(con, round_, entity)
     derive_totals(con, dict(catalog.entities), has_golden=round_.has_golden)
+    _find_conflicts(con, round_)
+    return _conclude(con, round_, number, lo, folder, nonce, key_changes, progress)
+
+
+def _find_conflicts(con: duckdb.DuckDBPyConnection, round_: Round) -> None:
+    """What rows disagree on across records: clashes, copied names of schools, codes nobody confirmed; and where it lies."""
     conflicts.clashes(con)
-    con.execute(
-        "CREATE OR REPLACE TEMP VIEW alive_xx_name AS SELECT XXDM, XXMC FROM s_xx"
-        + (
-            " UNION ALL SELECT XXDM, XXMC FROM g_xx g WHERE NOT EXISTS (SELECT 1 FROM s_xx s WHERE s.pk = g.pk)"
-            if round_.has_golden
-            else ""
-        )
-    )
-    conflicts.copied_names(con, catalog)
+    names = "SELECT XXDM, XXMC FROM s_xx"
+    if round_.has_golden:
+        names += " UNION ALL SELECT XXDM, XXMC FROM g_xx g WHERE NOT EXISTS (SELECT 1 FROM s_xx s WHERE s.pk = g.pk)"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW alive_xx_name AS {names}")
+    conflicts.copied_names(con, round_.catalog)
     conflicts.unconfirmed_codes(con)
     conflicts.place(con, round_)
-    return _conclude(con, round_, number, lo, folder, nonce, key_changes, progress)
 
 
 def _round(con: duckdb.DuckDBPyConnection, catalog: Catalog, secret: bytes, whole: bool) -> Round:

@@ -20,7 +20,7 @@ from hub.store import Reader
 from hub.store.decision_tables import CORRECTION, DECISION
 from hub.store.ledger import EXTRACT
 from quality.case_notice import Notice, notice_of
-from quality.decisions import Conflict
+from quality.decisions import Conflict, Source
 from quality.decisions_store import as_value, history, sources_of
 from quality.reasons import reasons
 from quality.web.lines import proposal_words
@@ -175,15 +175,7 @@ def _said(
     rids = {(s["source"], s["value"]): s["src_rid"] for s in standing}
     own_rid = str(golden["src_rid"] or "").split("|")[0] if golden else ""
     found = []
-    # The suggestion first, then authorities in their order: what is mostly right lies under the first key.
-    ranked = sorted(
-        enumerate(conflict.sources, start=1),
-        key=lambda s: (
-            not (s[1].source == row["suggest_source"] and s[1].value == row["suggest_value"]),
-            order.index(s[1].source) if s[1].source in order else len(order),
-        ),
-    )
-    for at, (index, source) in enumerate(ranked, start=1):
+    for at, (index, source) in enumerate(_ranked(row, conflict, order), start=1):
         rid = rids.get((source.source, source.value))
         if rid is None and table is not None and source.source == table.system:
             rid = own_rid
@@ -198,7 +190,7 @@ def _said(
                 value=value_shown(catalog, field, source.value),
                 plain=value_shown(catalog, field, source.value, plain=True) if plain and hidden else None,
                 adoptable=bool(source.valid and source.value),
-                suggested=source.source == row["suggest_source"] and source.value == row["suggest_value"],
+                suggested=_suggested(row, source),
                 level=_level(source.source, order, valid=source.valid),
                 read_at=read_at,
                 place=place,
@@ -206,6 +198,20 @@ def _said(
             )
         )
     return tuple(found)
+
+
+def _ranked(row: Mapping[str, Any], conflict: Conflict, order: Sequence[str]) -> list[tuple[int, Source]]:
+    """The suggestion first, then authorities in their order: what is mostly right lies under the first key."""
+
+    def rank(numbered: tuple[int, Source]) -> tuple[bool, int]:
+        source = numbered[1]
+        return not _suggested(row, source), order.index(source.source) if source.source in order else len(order)
+
+    return sorted(enumerate(conflict.sources, start=1), key=rank)
+
+
+def _suggested(row: Mapping[str, Any], source: Source) -> bool:
+    return bool(source.source == row["suggest_source"] and source.value == row["suggest_value"])
 
 
 def _level(source: str, order: Sequence[str], *, valid: bool) -> str:

@@ -16,7 +16,7 @@ from hub.roles import Operator
 from hub.store import Reader
 from hub.store.decision_tables import BULK_OPERATION, DECISION, DECISION_EVENT
 from quality.decisions_bulk import FINISHED, PROPOSES, RUNNING, STOPPED, STOPPING, UNDONE, Bulk
-from quality.decisions_query import within
+from quality.decisions_query import in_states, taken_by, within
 from quality.reasons import reasons
 
 _OVERSEERS = ("assign", "review", "audit")
@@ -102,7 +102,7 @@ def job_lines(reader: Reader, node: str, by: Operator, op_no: str) -> Iterator[t
             e.decision_no, d.entity, d.field, d.school, e.action, e.from_state, e.to_state, e.ts, d.state, d.version
         )
         .join_from(DECISION_EVENT, DECISION, d.decision_no == e.decision_no)
-        .where(e.op_no == op_no, within(reader, node, by.scopes("query")))
+        .where(e.op_no == op_no, *taken_by((op_no,), e.decision_no), within(reader, node, by.scopes("query")))
         .order_by(e.decision_no, e.event_no)
     )
     for row in reader.connection.execute(query.execution_options(yield_per=1000)):
@@ -126,7 +126,7 @@ def submitted(reader: Reader, node: str, by: Operator) -> tuple[Submitted, ...]:
     d = DECISION.c
     inner = (
         sa.select(sa.func.coalesce(d.op_no, "-").label("op"), d.proposer, d.kind, d.proposed_at)
-        .where(d.state == "待复核", within(reader, node, by.scopes("review")))
+        .where(*in_states(("待复核",)), within(reader, node, by.scopes("review")))
         .subquery()
     )
     since = sa.func.min(inner.c.proposed_at).label("since")

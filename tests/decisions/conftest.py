@@ -16,6 +16,7 @@ from pipelines.lab.setup import Lab
 from province_node.publish import publish_pending
 from province_node.settle import Options, run_round
 from tests.decisions.labs import Province, province_of
+from tests.decisions.rows import wrongly_marked
 from tests.round.labs import AT, TODAY, new_lab
 from tests.servers import PostgresServer
 from tests.store.oracle import oracle_schema
@@ -41,6 +42,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, catalog: Catalog) -> I
         made = open_store(url, catalog, busy_seconds=1)
         made.upgrade()
         yield made
+        assert wrongly_marked(made) == []
         made.close()
 
 
@@ -64,4 +66,5 @@ def template(tmp_path_factory: pytest.TempPathFactory, sources: Path) -> Lab:
 def province(template: Lab, sources: Path, tmp_path: Path) -> Iterator[Province]:
     made = province_of(template, sources, tmp_path)
     yield made
+    assert wrongly_marked(made.store) == []
     made.store.close()

@@ -12,7 +12,8 @@ from hub.roles import Operator
 from hub.store import Store
 from hub.store.decision_tables import DECISION
 from hub.store.ledger import CONFLICT
-from quality.decisions import Action, Kind, Move, Proposal, Step
+from quality.decisions import Action, Kind, Move, Proposal, State, Step
+from quality.decisions_query import marker
 from quality.decisions_store import Acting, act
 
 AT = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
@@ -40,9 +41,19 @@ def planted(store: Store, number: int, **changes: Any) -> int:
         "source": "L", "value": "02", "winner_source": "S1", "winner_value": "01", "run_no": 1,
     }  # fmt: skip
     with store.begin() as tx:
-        tx.connection.execute(sa.insert(DECISION), decision | changes)
+        tx.connection.execute(sa.insert(DECISION), marked(decision | changes))
         tx.connection.execute(sa.insert(CONFLICT), row)
     return number
+
+
+def marked(row: dict[str, Any]) -> dict[str, Any]:
+    """With the marker that stands beside its state."""
+    return row | {"closed": marker(State(row["state"]))}
+
+
+def wrongly_marked(store: Store) -> list[int]:
+    """Conflicts whose marker is not that of their state: a list of open ones would hide or show them."""
+    return [r["decision_no"] for r in table(store, "decision") if r["closed"] != marker(State(r["state"]))]
 
 
 def table(store: Store, name: str, order: str = "1") -> list[dict[str, Any]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from hub.errors import UsageError
-from hub.roles import Operator
+from hub.roles import Operator, Scope
 from hub.store import Store
 from quality import decisions_apply
 from quality.decisions import Action, Move
 from quality.decisions_apply import apply, undo
 from quality.decisions_bulk import Bulk, Order, Preview, preview
-from quality.decisions_query import Filter
+from quality.decisions_query import Filter, count
 from quality.decisions_store import DecisionRefusedError
 from tests.decisions.people import AUDITOR, CLERK, CLERK_AS_REVIEWER, OTHER_CLERK, REVIEWER, SUPERVISOR
 from tests.decisions.rows import OWN, acting, decision, move, planted, proposed, table
@@ -107,3 +107,20 @@ def test_a_bulk_without_right_text_or_preview_changes_nothing(store: Store) -> N
     proposed(store, 1, OWN, CLERK)
     assert [r for r in table(store, "decision") if r["decision_no"] > 1] == before[1:]
     assert table(store, "bulk_operation") == []
+
+
+def test_an_operation_is_found_by_the_range_of_numbers_it_took_and_nothing_of_another_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions_apply, "CHUNK", 2)
+    fill(store)
+    some = Order(Filter(numbers=(3, 5, 6, 9)), Bulk.BY_RULE, "R03", "第一批")
+    first = apply(store, acting(CLERK), some, seen(store, some).token)
+    rest = apply(store, acting(CLERK), RULE, seen(store).token)
+    ranges = [(r["op_no"], r["first_no"], r["last_no"]) for r in table(store, "bulk_operation", "op_no")]
+    assert ranges == [(first.op_no, 3, 9), (rest.op_no, 1, 11)]
+    with store.reading() as reader:
+        for op_nos, want in (((first.op_no,), 4), ((rest.op_no,), 5), ((first.op_no, rest.op_no), 9), (("none",), 0)):
+            assert count(reader, "13", [Scope()], Filter(op_no=op_nos)) == want
+    assert undo(store, acting(CLERK), first.op_no).done == 4
+    assert {r["decision_no"] for r in table(store, "decision") if r["op_no"] == rest.op_no} == {1, 2, 7, 10, 11}

@@ -15,7 +15,7 @@ from quality.decisions import State
 from quality.decisions_follow import HUB, Pulled, follow_round
 from quality.decisions_pull import Pull, follow
 from quality.decisions_store import Acting, as_value
-from tests.decisions.rows import AT, NODE, TODAY, table
+from tests.decisions.rows import AT, NODE, TODAY, marked, table
 
 RUN = 5
 SITUATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -91,7 +91,7 @@ def _plant(tx: Any, number: int, held: dict[str, Any], rows: str, moved: bool, w
     }  # fmt: skip
     if not moved:
         row["waiting"] = 1 if rows == "waiting" else 0
-    tx.connection.execute(sa.insert(DECISION), row)
+    tx.connection.execute(sa.insert(DECISION), marked(row))
     if rows != "none":
         said = {
             "conflict_no": number * 2, "decision_no": number, "entity": "xs", "field": "MZM", "source": "L",

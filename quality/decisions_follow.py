@@ -106,9 +106,9 @@ def _found(tx: Transaction, run: dict[str, Any], stamp: int, ts: str) -> int:
     made = tx.connection.execute(
         sa.text(
             "INSERT INTO decision (decision_no, subject, entity, pk, natural_key, field, rule, clash, school, division, "
-            "state, cause, version, stamp, events, round_no, open_rows, waiting, authority, effect, opened_run, changed_at) "
+            "state, cause, version, stamp, events, round_no, open_rows, waiting, authority, effect, closed, opened_run, changed_at) "
             "SELECT c.decision_no, c.subject, c.entity, c.pk, c.natural_key, c.field, c.rule, c.clash, c.school, c.division, "
-            "'待处理', '来源不一致', 0, :stamp, 0, 1, 0, 0, coalesce(o.system, c.source), '0', :run, :ts FROM "
+            "'待处理', '来源不一致', 0, :stamp, 0, 1, 0, 0, coalesce(o.system, c.source), '0', '0', :run, :ts FROM "
             "(SELECT min(conflict_no) AS decision_no, subject, min(entity) AS entity, min(pk) AS pk, "
             "min(natural_key) AS natural_key, min(field) AS field, min(rule) AS rule, min(clash) AS clash, "
             "min(school) AS school, min(division) AS division, "

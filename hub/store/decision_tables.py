@@ -82,7 +82,7 @@ DECISION: Final = sa.Table(
     *_texts(proposer=80, proposed_at=40, reviewer=80, reviewed_at=40, op_no=40, assignee=80, due=10),
     *_numbers("opened_run", "moved_run", "closed_run"),
     *_texts(evidence=80, changed_at=40),
-    _column("closed", text(1), server_default="0"),
+    _column("closed", text(1), default="0"),
     sa.CheckConstraint(FOUR_EYES, name="ck_decision_four_eyes"),
 )
 sa.Index("ix_decision_subject", DECISION.c.subject, unique=True)

@@ -5,7 +5,6 @@ A bulk decision changes state and operation number of every row; an index on eit
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 from hub.store.migrations.versions.r0002_decisions import _column
@@ -17,8 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    marker = _column("closed C1")
-    op.add_column("decision", sa.Column("closed", marker.type, server_default="0"))
+    op.add_column("decision", _column("closed C1"))
     op.execute("UPDATE decision SET closed = CASE WHEN state = '已生效' THEN '1' ELSE '0' END")
     op.add_column("bulk_operation", _column("first_no B"))
     for name in ("ix_decision_state", "ix_decision_op"):

@@ -13,7 +13,7 @@ costs nothing. Foreign keys are off: none are declared, parents are a rule of th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Sqlite(Temporary):
         event.listen(engine, "do_connect", _present)
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "checkout", _follow(url.database or ""))
         return engine
 
     def prepare(self, url: sa.URL) -> None:
@@ -97,6 +98,22 @@ def _present(_dialect: Any, _record: Any, arguments: Any, _options: Any) -> None
         raise NotInitialisedError(
             "E3104", "数据库文件不存在", where=Path(arguments[0]).name, step="检查路径；新节点先运行初始化"
         )
+
+
+def _follow(path: str) -> Callable[[Any, Any, object], None]:
+    """A connection outlives its file and would go on writing what nobody can open again. It is let go instead: the next
+    one finds the file that is there now, or says that there is none."""
+
+    def still_there(_raw: Any, record: Any, _proxy: object) -> None:
+        try:
+            found = os.stat(path)
+        except OSError:
+            record.info["file"] = None
+            raise sa.exc.DisconnectionError from None
+        if record.info.setdefault("file", (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
+            raise sa.exc.DisconnectionError
+
+    return still_there
 
 
 def _configure(raw: Any, _record: Any) -> None:

@@ -40,6 +40,8 @@ TOKEN: Final = "csrf"  # noqa: S105 - a field's name
 # What is open before a password that somebody else gave out is changed.
 BEFORE_ALL: Final = ("/me", "/me/password", "/signout")
 MAX_BODY: Final = 40 << 20
+# No table counts so far, and databases hold no whole number beyond it.
+MAX_NUMBER: Final = 2**62
 
 
 def console(site: Site, *mounts: BaseRoute) -> Starlette:
@@ -96,6 +98,7 @@ class _Shell:
         return self.refused(replace(ask, signed_in=visitor), not_here("没有这一页"))
 
     async def _admitted(self, ask: Ask) -> Ask:
+        _readable(ask.request)
         visitor = await run_in_threadpool(self._visitor, ask.request, ask)
         ask = replace(ask, signed_in=visitor)
         allow = ask.route.allow
@@ -117,6 +120,8 @@ class _Shell:
         texts: dict[str, list[str]] = {}
         for name, value in form.multi_items():
             if isinstance(value, str):
+                if "\x00" in value:
+                    raise PageRefusedError(422, "E1104", "内容中有不能保存的控制字符", step="删去后重新提交")
                 texts.setdefault(name, []).append(value)
         wanted = ask.signed_in.csrf if ask.signed_in else ask.request.cookies.get(self.site.form_cookie, "")
         given = texts.pop(TOKEN, [""])[0] or ask.request.headers.get("x-csrf-token", "")
@@ -176,6 +181,13 @@ def _not_yours(site: Site, visitor: Visitor, roles: tuple[str, ...]) -> HubError
     if not visitor.roles:
         return no_role(site.node.settings.web.contact)
     return forbidden(f"您的角色（{'、'.join(visitor.roles)}）不能使用这一功能", f"需要的角色：{'、'.join(roles)}")
+
+
+def _readable(request: Request) -> None:
+    """404 for what no address of ours holds: numbers beyond every table, characters that no database takes."""
+    texts = [*request.path_params.values(), *(v for _, v in request.query_params.multi_items())]
+    if any((isinstance(t, int) and t > MAX_NUMBER) or (isinstance(t, str) and "\x00" in t) for t in texts):
+        raise not_here()
 
 
 def _same_origin(request: Request, site: Site) -> None:

@@ -6,11 +6,12 @@ so they may read the database.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -138,9 +139,26 @@ class Ask:
             return Response(status_code=200, headers={"HX-Redirect": target})
         return RedirectResponse(target, 303)
 
+    def go_saying(self, path: str, sentence: str) -> Response:
+        """The same with a sentence of ours for the next page (`said`), marked so that no link made elsewhere can put
+        words into our mouth."""
+        kept = "&".join(p for p in urlsplit(path).query.split("&") if p and not p.startswith(("note=", "mark=")))
+        told = urlencode({"note": sentence, "mark": self._mark(sentence)})
+        return self.go(urlsplit(path).path + "?" + (f"{kept}&{told}" if kept else told))
+
+    @property
+    def said(self) -> str:
+        """The sentence that `go_saying` gave this session to read; empty for any other."""
+        note = self.query("note")
+        return note if note and hmac.compare_digest(self._mark(note).encode(), self.query("mark").encode()) else ""
+
+    def _mark(self, sentence: str) -> str:
+        key = self.visitor.csrf.encode()
+        return hmac.new(key, b"note:" + sentence.encode(), "sha256").hexdigest()[:24]
+
     def with_query(self, **changes: str | int | tuple[str, ...] | None) -> str:
         """This page's address with these parameters replaced; None or empty removes one. Paging starts anew."""
-        gone = {*changes, "page", "after"}
+        gone = {*changes, "page", "after", "note", "mark"}
         pairs = [(k, v) for k, v in self.request.query_params.multi_items() if k not in gone]
         for name, value in changes.items():
             given = value if isinstance(value, tuple) else (value,)

@@ -38,7 +38,7 @@ def ready(ask: Ask) -> Response:
     try:
         have, head = ask.site.store.revision()
         if have != head:
-            wrong.append("migrations")
+            wrong.append("migrations" if have else "database")
     except HubError:
         wrong.append("database")
     try:

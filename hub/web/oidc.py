@@ -104,7 +104,7 @@ def back(ask: Ask) -> Response:
         _note(ask, error.code)
         answer = show(ask, note=f"{error.what}。{error.step}", status=403)
     else:
-        answer = begin(ask, name, back_to(bytes.fromhex(where).decode()), via="oidc")
+        answer = begin(ask, name, back_to(_unhexed(where)), via="oidc")
     answer.delete_cookie(_cookie(site), path="/oidc", httponly=True, samesite="lax", secure=site.secure)
     return answer
 
@@ -119,6 +119,14 @@ def end(ask: Ask) -> Response:
     # The identity token stays here: it holds the person's claims, and addresses hold none.
     query = {"client_id": web.oidc_client, "post_logout_redirect_uri": f"{ask.site.address}/signin"}
     return ask.go(f"{endpoint}?{urlencode(query)}")
+
+
+def _unhexed(text: str) -> str:
+    """The address a cookie of ours carries; empty for one that somebody wrote into it."""
+    try:
+        return bytes.fromhex(text).decode()
+    except ValueError:
+        return ""
 
 
 def provider(issuer: str, at: datetime) -> Provider:

@@ -25,7 +25,7 @@ WRONG: Final = "账号或口令不对"
 def back_to(text: str) -> str:
     """Where to go after signing in: a path of this site, else the workbench."""
     parts = urlsplit(text)
-    own = text.startswith("/") and not text.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    own = text.startswith("/") and "//" not in parts.path and "\\" not in text and not parts.scheme and not parts.netloc
     return text if own and text.isprintable() and not parts.path.startswith(("/signin", "/signout")) else "/"
 
 

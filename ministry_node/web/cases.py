@@ -144,7 +144,7 @@ def confirm(ask: Ask) -> Response:
         done = cases.close(_sender(ask), number, cause=asked.choice, **named)
     with ask.site.store.begin() as tx:
         _forget(tx.connection, number, asked)
-    return ask.go(f"/cases/{number}", note=_said(done, f"已{asked.action}"))
+    return ask.go_saying(f"/cases/{number}", _said(done, f"已{asked.action}"))
 
 
 def _listing(ask: Ask, *, note: str = "", status: int = 200) -> Response:
@@ -185,8 +185,8 @@ def _bulk(ask: Ask, act: Callable[[Sender, list[str]], Done], word: str) -> Resp
         for number in numbers:
             _shown(ask, reader, number)
     done = act(_sender(ask), numbers)
-    return ask.go(ask.form.get("back", "/cases") if ask.form.get("back", "").startswith("/cases") else "/cases",
-                  note=_said(done, word))  # fmt: skip
+    back = ask.form.get("back", "")
+    return ask.go_saying(back if back.startswith(("/cases?", "/cases/")) else "/cases", _said(done, word))
 
 
 def _said(done: Done, word: str) -> str:

@@ -111,7 +111,7 @@ def confirm(ask: Ask) -> Response:
     )  # fmt: skip
     with ask.site.store.begin() as tx:
         _forget(tx.connection, line.batch_id, asked)
-    return ask.go(f"/batches/{line.batch_id}", note=done.sentence)
+    return ask.go_saying(f"/batches/{line.batch_id}", done.sentence)
 
 
 def _page(ask: Ask, *, note: str = "", reason: str = "", status: int = 200) -> Response:

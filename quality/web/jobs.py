@@ -40,7 +40,8 @@ HEADERS: Final = (
     "当前状态",
     "当前版本",
 )
-_ALLOW: Final = ("bulk", "assign", "review", "audit")
+_ACT: Final = ("bulk", "assign", "review")
+_ALLOW: Final = (*_ACT, "audit")
 
 
 @section.get("/jobs", allow=_ALLOW, menu="批量任务", manual="jobs")
@@ -67,14 +68,14 @@ def progress(ask: Ask) -> Response:
     return ask.fragment("conflicts/progress.html", **_values(ask))
 
 
-@section.post("/jobs/{op_no}/stop", allow=_ALLOW)
+@section.post("/jobs/{op_no}/stop", allow=_ACT)
 def cancel(ask: Ask) -> Response:
     """取消: what is done stays and can be undone."""
     stop(ask.site.store, acting_of(ask), _found(ask).op_no)
     return ask.go(f"/jobs/{ask.path['op_no']}")
 
 
-@section.post("/jobs/{op_no}/go-on", allow=_ALLOW)
+@section.post("/jobs/{op_no}/go-on", allow=_ACT)
 def go_on(ask: Ask) -> Response:
     """继续: an interrupted operation is taken up where it stood."""
     found, acting = _found(ask), acting_of(ask)
@@ -83,7 +84,7 @@ def go_on(ask: Ask) -> Response:
     return ask.go(f"/jobs/{found.op_no}")
 
 
-@section.post("/jobs/{op_no}/undo", allow=_ALLOW)
+@section.post("/jobs/{op_no}/undo", allow=_ACT)
 def take_back(ask: Ask) -> Response:
     """撤销本次批量处理, as one operation."""
     found, acting, store = _found(ask), acting_of(ask), ask.site.store

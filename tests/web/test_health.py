@@ -56,15 +56,32 @@ def test_metrics_are_told_to_this_machine_or_for_a_token(own_console: Console) -
     assert client.get("/metrics", headers={"Authorization": "Bearer let-me-in"}).status_code == 200
 
 
-@pytest.mark.parametrize("broken", ["keys", "migrations"])
+@pytest.mark.parametrize("broken", ["keys", "migrations", "database"])
 def test_a_node_that_is_not_ready_says_which_part_and_no_more(own_console: Console, broken: str) -> None:
     client = own_console.client()
     assert (client.get("/readyz").status_code, client.get("/healthz").status_code) == (200, 200)
     if broken == "keys":
         (own_console.node.keys / "sign.cert.pem").unlink()
+    elif broken == "database":
+        file = own_console.node.folder / "hub.db"
+        for path in (file, file.with_name("hub.db-wal"), file.with_name("hub.db-shm")):
+            path.unlink(missing_ok=True)
     else:
         with own_console.store.begin() as tx:
             tx.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
     answer = client.get("/readyz")
     assert (answer.status_code, answer.text) == (503, f"{broken}\n")
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_database_that_is_gone_takes_no_more_writes_and_is_found_again_when_it_is_back(own_console: Console) -> None:
+    """An open connection would go on writing into a file that nobody can open again."""
+    client, file = own_console.as_("业务员"), own_console.node.folder / "hub.db"
+    moved = [p for p in (file, file.with_name("hub.db-wal"), file.with_name("hub.db-shm")) if p.is_file()]
+    for path in moved:
+        path.rename(path.with_name(path.name + ".away"))
+    answer = client.get("/")
+    assert (answer.status_code, "数据库文件不存在" in answer.text, file.exists()) == (500, True, False)
+    for path in moved:
+        path.with_name(path.name + ".away").rename(path)
+    assert (client.get("/").status_code, client.get("/readyz").status_code) == (200, 200)

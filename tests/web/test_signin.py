@@ -174,6 +174,8 @@ def test_a_foreign_host_name_is_not_answered(console: Console) -> None:
         ("javascript:alert(1)", "/"),
         ("/signin?next=/", "/"),
         ("/a\r\nb", "/"),
+        ("/..//evil.example", "/"),
+        ("/./\\evil.example", "/"),
         ("", "/"),
     ],
 )

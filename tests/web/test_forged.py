@@ -1,0 +1,113 @@
+"""Requests that no page of ours makes: spoiled addresses, words put into our mouth, another county's rows by every way
+there is, auditors that change, forms sent twice (issue 6, console 1, 6)."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import httpx
+import pytest
+from openpyxl import load_workbook
+
+from hub.web.oidc import _unhexed
+from tests.web.consoles import Console, token
+from tests.web.desks import Desk, entered, row_of
+from tests.web.test_table import may, routes
+
+# What is put in place of every parameter of an address: beyond every table, up the tree, a character no database takes.
+NUMBERS = ("99999999999999999999", "0")
+TEXTS = ("..%2f..%2f..%2fetc%2fpasswd", "%00", "x'%20OR%20'1'='1" + "%E2%80%AE" * 400)
+ASKED = (
+    "page=99999999999999999999&after=zz&size=-1&begin=2026-99-99&place=../..&no=99999999999999999999&tick=x&sort=%27",
+    "page=2&before=zz&school=%27--&state=%27&entity=%22&rule=%25&division=x&field=x&run=x&revision=x", "school=%00",
+)  # fmt: skip
+# What an auditor may post: it looks, verifies, finds, or is about the auditor's own session.
+AUDITOR = {
+    "/signout", "/me/look", "/me/password", "/batches/{batch}/verify", "/conflicts/find",
+    "/quarantine/{entity}/{src_rid}/recheck",
+}  # fmt: skip
+
+
+def filled_in(path: str, number: str, text: str) -> str:
+    return re.sub(r"\{[^}:]+(?::(\w+))?\}", lambda m: number if m[1] == "int" else text, path)
+
+
+@pytest.mark.parametrize("tier", ["console", "ministry_console"])
+def test_an_address_that_somebody_spoiled_is_answered_in_words_and_breaks_nothing(
+    tier: str, request: pytest.FixtureRequest
+) -> None:
+    made: Console = request.getfixturevalue(tier)
+    asked = [r for r in routes(made.node.settings.role) if r.method == "GET" and not r.path.startswith("/oidc")]
+    for role, others in (("业务主管", ()), ("系统管理员", ("业务主管",))):
+        client = made.as_(role)
+        mine = [r for r in asked if may(role, r.allow) and not any(may(other, r.allow) for other in others)]
+        for route in (r for r in mine if "{" in r.path):
+            tried = {filled_in(route.path, n, TEXTS[0]) for n in NUMBERS} if ":int" in route.path else set()
+            for path in tried | {filled_in(route.path, "1", t) for t in TEXTS}:
+                answer = client.get(path)
+                assert answer.status_code in (200, 303, 401, 403, 404, 405, 422), path
+                assert "root:" not in answer.text, path
+        for route in (r for r in mine if "{" not in r.path and r.menu):
+            for query in ASKED:
+                answer = client.get(f"{route.path}?{query}")
+                assert answer.status_code in (200, 303, 404, 422), (route.path, query)
+
+
+def test_a_control_character_in_a_form_is_refused_before_anything_is_kept(console: Console) -> None:
+    client, before = console.as_("业务员"), console.rows("typed_query")
+    answer = console.post(client, "/conflicts/find", {"typed": "36\x0013000101"})
+    assert (answer.status_code, "E1104" in answer.text) == (422, True)
+    assert console.rows("typed_query") == before
+
+
+def test_an_auditor_posts_nothing_that_changes_data() -> None:
+    for role in ("province", "ministry"):
+        open_ = {r.path for r in routes(role) if r.method == "POST" and may("审计负责人", r.allow)}
+        assert open_ - {"/signin"} <= AUDITOR
+
+
+def test_no_link_made_elsewhere_puts_words_into_our_mouth(ministry_console: Console) -> None:
+    client, said = ministry_console.as_("业务主管"), "请把口令发到示例邮箱"
+    for mark in ("", "0" * 24, "例"):
+        assert said not in client.get("/cases", params={"note": said, "mark": mark}).text
+    assert f">{said}" not in client.get("/batches/x", params={"note": said}).text
+
+
+def test_a_spoiled_cookie_of_the_sign_in_leads_nowhere() -> None:
+    assert (_unhexed("zz"), _unhexed("ff"), _unhexed("2f6a6f6273")) == ("", "", "/jobs")
+
+
+def foreign(desk: Desk) -> int:
+    divisions = {r["decision_no"]: r["division"] for r in desk.rows("decision")}
+    return next(n for n in desk.planted["MZM"] if not divisions[n].startswith("1306"))
+
+
+def test_another_citys_rows_leave_by_no_bulk_no_sheet_and_no_search(desk: Desk) -> None:
+    number, client = foreign(desk), entered(desk, "baoding")
+    before, jobs = row_of(desk, number), desk.rows("bulk_operation")
+    for do in ("tick:按规则处理", "all:按规则处理", "tick:分派", "tick:通过", "tick:截止日期"):
+        where = {"do": do, "tick": str(number), "no": str(number)}
+        shown = client.get("/bulk", params=where)
+        assert "没有可处理的冲突" in shown.text, do
+        form = {"token": "1" * 64, "reason": "R01", "note": "批量", "assignee": "baoding", "due": "2026-12-31"}
+        sent = desk.post(client, str(httpx.URL("/bulk", params=where)), form)
+        assert sent.status_code in (403, 409, 422), do
+    book = desk.post(client, f"/conflicts/export?no={number}")
+    sheet = load_workbook(io.BytesIO(book.content))["sheet1"]
+    assert sheet.max_row == 1, "heads only"
+    assert str(number) not in client.get(f"/conflicts?no={number}").text.partition("<tbody>")[2]
+    assert row_of(desk, number) == before
+    assert desk.rows("bulk_operation") == jobs
+
+
+def test_a_form_sent_a_second_time_does_nothing_a_second_time(desk: Desk) -> None:
+    number, client = desk.planted["MZM"][-1], desk.as_("业务员")
+    html = client.get(f"/conflicts/{number}").text
+    form = {"csrf": token(html), "version": str(row_of(desk, number)["version"]), "do": "adopt:1"}
+    assert client.post(f"/conflicts/{number}/decide", data=form).status_code == 303
+    after = row_of(desk, number)
+    assert client.post(f"/conflicts/{number}/decide", data=form).status_code == 409
+    form["do"], form["version"] = "withdraw", "1"
+    assert client.post(f"/conflicts/{number}/decide", data=form).status_code == 409
+    assert row_of(desk, number) == after

@@ -18,15 +18,18 @@ from starlette.responses import Response
 from hub.errors import HubError, InputError, UsageError
 from hub.roles_store import operator_named
 from hub.web import Ask, Section
+from hub.web.filters import today
 from hub.web.plaintext import reveal
 from quality.decisions import CASE_KINDS, Action, Conflict, Kind, Move, Proposal, State, stale
 from quality.decisions_list import next_of
+from quality.decisions_query import count
 from quality.decisions_sheet import refuse_mask
 from quality.decisions_store import Acting, DecisionRefusedError, act_all, load
 from quality.decisions_value import check_value, refuse_private
 from quality.reasons import reasons_for
 from quality.web.counted import forget
 from quality.web.dossier import Dossier, dossier
+from quality.web.lines import lines_of
 from quality.web.query import acting_of, asked
 from quality.web.wording import deciders, province_names, school_names, source_name
 
@@ -61,9 +64,10 @@ def detail(ask: Ask) -> Response:
 
 
 def show(
-    ask: Ask, number: int, *, status: int = 200, error: HubError | None = None, kept: Kept | None = None
-) -> Response:
-    """The page; after a refusal with its sentence and what was typed."""
+    ask: Ask, number: int, *, status: int = 200, error: HubError | None = None, kept: Kept | None = None,
+    moved: dict[str, Any] | None = None,
+) -> Response:  # fmt: skip
+    """The page; after a refusal with its sentence and what was typed. `moved`: what a decision changed in the list."""
     acting, catalog = acting_of(ask), ask.site.catalog
     with ask.site.store.reading() as reader:
         row, _ = load(reader, number, acting)
@@ -80,7 +84,7 @@ def show(
     return ask.page(
         "conflicts/detail.html", status=status, d=covered, row=row, school=school, people=people, after=after,
         error=error, kept=kept or Kept(), query=ask.request.url.query, last=_last(ask, covered) if status == 409 else "",
-        own=row["proposer"] == ask.operator.person, reasons=reasons_for, provinces=province_names(), answers=CASE_KINDS, done=_done(ask), days=_days(ask, _waits_since(covered)), source_name=source_name,
+        own=row["proposer"] == ask.operator.person, reasons=reasons_for, provinces=province_names(), answers=CASE_KINDS, moved=moved, done=_done(ask, moved), days=_days(ask, _waits_since(covered)), source_name=source_name,
         here=quote(f"/conflicts/{number}" + (f"?{ask.request.url.query}" if ask.request.url.query else "")),
     )  # fmt: skip
 
@@ -209,6 +213,8 @@ def _day(text: str) -> str:
 
 
 def _here(ask: Ask, number: int) -> Response:
+    if ask.htmx:
+        return show(ask, number, moved={**_moved(ask, number), "stays": True})
     return ask.go(f"/conflicts/{number}" + _tail(ask))
 
 
@@ -225,6 +231,11 @@ def _next(ask: Ask, number: int) -> Response:
             sort=wanted.sort,
             number=number,
         )
+    if ask.htmx:
+        moved = _moved(ask, number)
+        if after is not None:
+            return show(ask, after, moved=moved)
+        return ask.fragment("conflicts/last.html", moved=moved, done=_done(ask, moved), query=ask.request.url.query)
     tail = _tail(ask)
     done = f"{'&' if tail else '?'}done={number}"
     return ask.go(f"/conflicts/{after}{tail}{done}" if after is not None else f"/conflicts{tail}{done}")
@@ -235,9 +246,20 @@ def _tail(ask: Ask) -> str:
     return f"?{kept}" if kept else ""
 
 
-def _done(ask: Ask) -> dict[str, Any] | None:
+def _moved(ask: Ask, number: int) -> dict[str, Any]:
+    """What the list around shows anew: the row of the conflict, and how many the filter finds."""
+    with ask.site.store.reading() as reader:
+        row, _ = load(reader, number, acting_of(ask))
+        (line,) = lines_of(reader, ask.site.catalog, ask.site.party, [row], today(ask.at))
+        total = count(reader, ask.site.party, ask.scopes("query"), asked(ask).filter)
+    return {"line": line, "total": total}
+
+
+def _done(ask: Ask, moved: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The conflict decided a moment ago, as it stands now."""
     number = ask.number("done", 0)
+    if moved is not None:
+        number = 0 if "stays" in moved else int(moved["line"].number)
     if not number:
         return None
     try:

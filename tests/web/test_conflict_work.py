@@ -100,7 +100,8 @@ def test_the_ministrys_case_is_answered_in_the_same_queue(page: Page, desk: Desk
     assert (refused.status_code, "只能这样答复" in refused.text) == (422, True)
     assert row_of(desk, number) == before
     page.keyboard.press("1")
-    page.wait_for_url("**/conflicts?origin=case&done=*")
+    page.wait_for_selector(".detail h1:has-text('待复核')")
+    assert "本列表已办到最后一条" in page.inner_text(".detail")
     row = row_of(desk, number)
     assert (row["state"], row["kind"], row["reason"]) == ("待复核", "保留本省学籍", "R41")
 

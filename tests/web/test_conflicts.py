@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import openpyxl
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
 from tests.web.consoles import DATA_PASSWORD
@@ -56,17 +56,43 @@ def test_row_5_a_detail_address_alone_is_a_full_page_whose_actions_work(page: Pa
 
 
 def test_row_6_keys_alone_bring_a_conflict_under_review_and_open_the_next(page: Page, desk: Desk) -> None:
+    seen = watch(page, desk)
     second, third = desk.planted["MZM"][1:3]
     sign_in(page, desk, "业务员", "/conflicts?field=MZM&state=待处理&size=50")
     for key in ("j", "j", "Enter"):
         page.keyboard.press(key)
-    page.wait_for_url(f"**/conflicts/{second}?**")
+    page.wait_for_selector(f".detail h1:has-text('冲突 {second}')")
+    assert axe(page) == []
+    screen(page, "conflict-in-list", full=False)
+    before, address = total(page.content()), page.url
     page.keyboard.press("1")
-    page.wait_for_url(f"**/conflicts/{third}?**done={second}")
+    page.wait_for_selector(f".detail h1:has-text('冲突 {third}')")
+    assert (page.url, total(page.content())) == (address, before - 1), "the list stays, its counts follow"
+    assert "待复核" in page.inner_text(f"#s{second}")
+    assert page.locator("tr.at").get_attribute("id") == f"c{third}"
+    assert page.locator(".facets section").count() > 0
     row = row_of(desk, second)
     assert (row["state"], row["chosen_source"], row["reason"], row["proposer"]) == ("待复核", "S1", "R03", "p02")
+    page.keyboard.press("k")
+    page.wait_for_selector(f".detail h1:has-text('冲突 {second}')")
     page.keyboard.press("Escape")
+    assert page.locator(".detail").inner_text() == ""
+    assert page.evaluate("document.activeElement.closest('tr').id") == f"c{second}", "focus is back where it was"
+    assert (seen.foreign(), seen.violations(), seen.errors, seen.stored()) == ([], [], [], 0)
+
+
+def test_without_scripts_a_decision_is_a_form_and_the_next_conflict_a_page(browser: Browser, desk: Desk) -> None:
+    number, after = desk.planted["MZM"][6:8]
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, desk, "业务员", "/conflicts?field=MZM&state=待处理&size=50")
+    page.click(f"#c{number} a.open")
+    page.click("button[data-key='1']")
+    page.wait_for_url(f"**/conflicts/{after}?**done={number}")
+    assert row_of(desk, number)["state"] == "待复核"
+    page.click("a[data-key=Escape]")
     page.wait_for_url("**/conflicts?field=MZM**")
+    context.close()
 
 
 def test_row_7_a_clerk_sees_private_values_masked_on_pages_and_in_sheets(page: Page, desk: Desk) -> None:

@@ -3,6 +3,7 @@
 (() => {
   const rows = () => [...document.querySelectorAll("table.grid tbody tr[data-row]")];
   const typing = (e) => e.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
+  const panel = () => document.querySelector("[data-detail]");
   let at = -1;
 
   function move(step) {
@@ -14,6 +15,7 @@
     const open = all[at].querySelector("a.open");
     (open || all[at]).focus({preventScroll: true});
     all[at].scrollIntoView({block: "nearest"});
+    if (open && panel()?.firstElementChild) open.click();
   }
 
   function current() {
@@ -25,7 +27,7 @@
     if (!box) {
       box = document.createElement("dialog");
       box.id = "keys";
-      box.innerHTML = "<h2>快捷键</h2><dl><dt>j / k</dt><dd>下一行／上一行</dd><dt>x</dt><dd>勾选</dd><dt>Enter</dt><dd>打开</dd><dt>1–9</dt><dd>采用第几个来源</dd><dt>Esc</dt><dd>关闭</dd><dt>?</dt><dd>本说明</dd></dl><form method=dialog><button>关闭</button></form>";
+      box.innerHTML = "<h2>快捷键</h2><dl><dt>j / k</dt><dd>下一行／上一行；详情开着时随之换条</dd><dt>x</dt><dd>勾选</dd><dt>Enter</dt><dd>打开</dd><dt>1–9</dt><dd>采用第几个来源；复核时 1 通过、2 驳回；各按钮上标有其键</dd><dt>Esc</dt><dd>关闭详情，或返回列表</dd><dt>?</dt><dd>本说明</dd></dl><form method=dialog><button>关闭</button></form>";
       document.body.append(box);
     }
     box.showModal();
@@ -34,10 +36,11 @@
   function close() {
     const box = document.querySelector("dialog[open]");
     if (box) return box.close();
-    const detail = document.querySelector("[data-detail]:not(:empty)");
     const back = document.querySelector("a[data-key=Escape]");
-    if (detail) detail.replaceChildren();
-    else if (back) back.click();
+    if (panel()?.firstElementChild) {
+      panel().replaceChildren();
+      current()?.querySelector("a.open")?.focus();
+    } else if (back) back.click();
   }
 
   document.addEventListener("keydown", (e) => {
@@ -71,6 +74,20 @@
 
   document.addEventListener("click", (e) => {
     if (e.target.closest("[data-print]")) window.print();
+    if (e.target.closest("[data-close]")) {
+      e.preventDefault();
+      close();
+    }
+  });
+
+  // A detail came into its panel: its row is the one in hand, and keys go on where they were.
+  document.addEventListener("htmx:after:swap", (e) => {
+    const box = panel(), number = box?.querySelector("[data-number]")?.dataset.number;
+    if (!box?.firstElementChild || e.detail?.ctx?.target !== box) return;
+    box.scrollTop = 0;
+    if (number && document.getElementById(`c${number}`)) rows().forEach((r) => r.classList.toggle("at", r.id === `c${number}`));
+    current()?.scrollIntoView({block: "nearest"});
+    if (!box.contains(document.activeElement)) box.focus({preventScroll: true});
   });
 
   // Plaintext covers itself again when the server's time is over (console 1).

@@ -9,7 +9,7 @@ import duckdb
 
 from hub.catalog import Catalog
 from quality.gate import clash, refuse_settled
-from quality.keys import natural_key
+from quality.keys import natural_key, not_of_platform
 
 # YZ10: last change of a student → the status that goes with it.
 STATUS_AFTER = {"11": ("02",), "12": ("01", "05"), "31": ("03",), "42": ("14",), "21": ("10",)}
@@ -53,21 +53,23 @@ def posts(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """GL04 for staff: the unit a person is assigned to does not exist in the school.
 
     The unit is the school's to say (ruling 5): a supplement that names one there is none of is put out by itself, and the
-    platform's row stands without it, whichever of the two came first. A unit a person decided on puts the row out.
+    platform's row stands without it, whichever of the two came first. A row that only the school has is put out whole, and
+    so is one whose unit a person decided on.
     """
     entity = catalog.entities["jzg_gz"]
     at = entity.columns.index("JGH") + 1
     letter = f"substr(s.prov, {at}, 1)"
     absent = "s.JGH IS NOT NULL AND NOT EXISTS (SELECT 1 FROM alive_jg a WHERE a.XXDM = s.XXDM AND a.JGH = s.JGH)"
+    spared = f"{letter} <> 'D' AND NOT ({not_of_platform('s.src_rid')}) AND {absent}"
     con.execute(
         f"INSERT INTO issue SELECT 'jzg_gz', m._ext, m._line, {natural_key(entity, 's.')}, s.XXDM, 'GL04', 'JGH', "
         "'所属机构不存在，该值未采用', '错误', coalesce((SELECT o.system FROM own_letter o "
         f"WHERE o.letter = {letter}), 'L'), '隔离' FROM s_jzg_gz s JOIN m_jzg_gz m ON m.XXDM = s.XXDM AND m.GH = s.GH "
-        f"WHERE m.JGH = s.JGH AND {letter} <> 'D' AND {absent}"
+        f"WHERE m.JGH = s.JGH AND {spared}"
     )
     con.execute(
         f"UPDATE s_jzg_gz AS s SET JGH = NULL, prov = substr(prov, 1, {at - 1}) || '-' || substr(prov, {at + 1}) "
-        f"WHERE {letter} <> 'D' AND {absent}"
+        f"WHERE {spared}"
     )
     refuse_settled(
         con,

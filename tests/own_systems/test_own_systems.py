@@ -337,3 +337,59 @@ def test_an_own_system_founds_under_its_letter_and_names_people_by_their_card(tm
     put_founding(tmp_path / "src", head, "城南")
     assert not made.day(SECOND_DAY).whole
     assert losers(made, "CHCQJ") == [("X1", "城南", "S1", "无", "已由权威源定值")]
+
+
+STAFF = """
+system: X1
+name: 省人事系统
+letter: A
+tables:
+  - table: T_STAFF
+    entity: jzg
+    key: [SCHOOL, CARD]
+    columns:
+      - {name: SCHOOL, field: XXDM}
+      - {name: CARD, field: SFZJH}
+      - {name: ONCE, field: CYM}
+  - table: T_POST
+    entity: jzg_gz
+    key: [SCHOOL, CARD]
+    columns:
+      - {name: SCHOOL, field: XXDM}
+      - {name: CARD, field: jzg.SFZJH}
+      - {name: UNIT, field: JGH}
+      - {name: MAJOR, field: SZZYBH}
+"""
+
+
+def put_staff(folder: Path, staff: list[tuple[str, ...]], posts: list[tuple[str, ...]]) -> None:
+    (folder / "x1.yaml").write_text(STAFF, encoding="utf-8")
+    con = sqlite3.connect(folder / "x1.db")
+    con.execute("CREATE TABLE T_STAFF (SCHOOL, CARD, ONCE)")
+    con.execute("CREATE TABLE T_POST (SCHOOL, CARD, UNIT, MAJOR)")
+    con.executemany("INSERT INTO T_STAFF VALUES (?, ?, ?)", staff)
+    con.executemany("INSERT INTO T_POST VALUES (?, ?, ?, ?)", posts)
+    con.commit()
+    con.close()
+
+
+def test_staff_of_an_own_system_are_found_by_their_card_and_a_unit_there_is_none_of_falls_alone(tmp_path: Path) -> None:
+    world = base.clean()
+    staff_of = {code: [r for r in world.golden["jzg"].values() if r["XXDM"] == code] for code in (p.A, p.C)}
+    (first, second), other = staff_of[p.A][:2], staff_of[p.C][0]
+    made = Settled(tmp_path, world)
+    wide = first["SFZJH"].translate(str.maketrans("0123456789X", "０１２３４５６７８９ｘ"))
+    staff = [(p.A, f" {wide} ", "曾名"), (p.A, "110101199003070038", "无人"), (p.B, other["SFZJH"], "他校")]
+    posts = [(p.A, first["SFZJH"].lower(), "NONE", "01"), (p.A, second["SFZJH"], "", "01")]
+    put_staff(tmp_path / "src", staff, posts)
+    assert made.day().alarms == ()
+    at = load_catalog().entities["jzg"].columns.index("CYM") + 1
+    named = made.ask(f"SELECT GH, CYM, substr(prov, {at}, 1) FROM g_jzg WHERE CYM IN ('曾名', '无人', '他校')")
+    assert named == [(first["GH"], "曾名", "A")], "the card counts within the school that names it"
+    lost = made.ask("SELECT field, count(*) FROM known_issue WHERE rule = '主记录未入库' AND source = 'X1' GROUP BY 1")
+    assert lost == [("GH", 2)]
+    posted = made.ask("SELECT GH, JGH, SZZYBH FROM g_jzg_gz WHERE SZZYBH = '01' ORDER BY GH")
+    assert posted == [(first["GH"], None, "01"), (second["GH"], None, "01")]
+    fallen = made.ask("SELECT rule, field, source, state FROM known_issue WHERE entity = 'jzg_gz' AND rule = 'GL04'")
+    assert fallen == [("GL04", "JGH", "X1", "隔离")]
+    assert len(made.golden("jzg_gz")) == len(world.golden["jzg_gz"])

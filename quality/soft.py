@@ -34,7 +34,9 @@ def _of_field(catalog: Catalog, entity: Entity, field: Field) -> list[RowRule]:
     if field.kind == "phone":
         rules.append(RowRule("YX16", field.name, f"{name} IS NOT NULL AND NOT {_phone(name)}"))
     if field.kind == "name" and field.name == "XM" and entity.name in ("xs", "jzg"):
-        good = f"regexp_full_match({name}, '[^0-9 ]{{2,36}}') AND NOT regexp_matches({name}, '[!-/:-@\\[-`{{-~]')"
+        # Signs and digits of any width and script, the middle dot apart; 〇 and 々 are letters.
+        plain = f"regexp_full_match(replace({name}, '·', ''), '[^\\p{{P}}\\p{{S}}\\p{{Z}}\\p{{Nd}}\\p{{No}}\\p{{Cc}}\\p{{Cf}}]*')"
+        good = f"length({name}) BETWEEN 2 AND 36 AND {plain}"
         rules.append(RowRule("YX15", field.name, f"{name} IS NOT NULL AND NOT ({good})"))
     if field.kind == "division":
         current = f"{name} IN (SELECT code FROM division_current)"

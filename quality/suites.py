@@ -31,8 +31,12 @@ CENTRAL_DEPARTMENT = {"XXJYJGJBZ": "[1-7][0-9]{2}"}
 BESIDE_PROVINCES = frozenset({"66"})
 MONTH, YEAR = "(19|20)[0-9]{2}(0[1-9]|1[0-2])", "(19|20)[0-9]{2}"
 PHONE = "1[3-9][0-9]{9}|(0[0-9]{2,3}-?)?[2-9][0-9]{6,7}(-[0-9]{1,6})?"
-# A name has no digit, blank or ASCII sign; the middle dot is none of these.
-NAME = "[^0-9 !-/:-@\\[-`{-~]{2,36}"
+# A name has no digit, blank or sign, narrow or wide; the middle dot is none of these, 々 and 〇 are letters.
+_SIGNS = (
+    "\\s!-@\\[-`{-~\u00a1-\u00a9\u00ab-\u00b4\u00b6\u00b8\u00b9\u00bb-\u00bf\u00d7\u00f7\u200b-\u206f\u20a0-\u20bf\u2190-\u2bff"
+    "\u3000-\u3004\u3008-\u3020\u3030\ufe10-\ufe6f\uff01-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffee\ufffd\U0001f000-\U0001faff"
+)
+NAME = f"[^{_SIGNS}]{{2,36}}"
 # Rule, column of the condition, its value, whether the condition is "is not", fields then required (MODEL §7).
 CONDITIONAL: Mapping[str, tuple[tuple[str, str, str, bool, tuple[str, ...]], ...]] = {
     "xs_sx": (

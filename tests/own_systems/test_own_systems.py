@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -362,7 +363,7 @@ tables:
 """
 
 
-def put_staff(folder: Path, staff: list[tuple[str, ...]], posts: list[tuple[str, ...]]) -> None:
+def put_staff(folder: Path, staff: Sequence[tuple[str, ...]], posts: Sequence[tuple[str, ...]]) -> None:
     (folder / "x1.yaml").write_text(STAFF, encoding="utf-8")
     con = sqlite3.connect(folder / "x1.db")
     con.execute("CREATE TABLE T_STAFF (SCHOOL, CARD, ONCE)")

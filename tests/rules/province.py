@@ -142,6 +142,7 @@ def _notes(c: Cases) -> None:
     good = of("xs", c.student().xs)
     c.pair("YX03", of("xs", c.student(area="989999").xs), good)
     c.pair("YX15", of("xs", c.student(xs={"XM": "张3丰"}).xs), of("xs", c.student(xs={"XM": "买买提·艾力"}).xs))
+    c.pair("YX15", of("xs", c.student(xs={"XM": "王“明”"}).xs), of("xs", c.student(xs={"XM": "王〇明"}).xs))
     c.pair("YX16", of("xs", c.student(xs={"LXDH": "12345"}).xs), of("xs", c.student(xs={"LXDH": "0374-2331234"}).xs))
     c.pair("YX17", of("xs_xj", c.student(xj={"XZ": "6.0"}).xj or {}), ("xs_xj", good[1]))
     old = f"999{p.A}{7:05d}"

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from hub.batch.layout import StreamId, parse_batch_id, receipt_name
+from hub.batch.layout import StreamId, parse_batch_id
 from hub.settings import Node
 from hub.transport.durable import local_disk, sync_folder, write_durably
 
@@ -68,11 +68,6 @@ def keep_receipt(folder: Path, name: str, envelope: bytes) -> None:
         if (folder / name).exists():
             return
     write_durably([envelope], folder / name, len(envelope))
-
-
-def receipts_in(folder: Path, batch: str) -> list[Path]:
-    """Receipts kept for a batch, first to last."""
-    return [path for n in range(1, 10) if (path := folder / receipt_name(batch, n)).is_file()]
 
 
 def _move(copy: Path, target: Path) -> Path:

@@ -1,6 +1,6 @@
 """Sealing apart from a change set: batches whose files were made for them, or change files sealed once more.
 
-Decides only that encrypting, signing, outbox, audit and the stream's position are one step, as for a change set
+Decides only that signing, outbox, audit and the stream's position are one step, as for a change set
 (protocol 6.1). Which files, of what kind, under which watermark, is the caller's: reseal, snapshot, census, repair.
 """
 
@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hub.audit import Event
-from hub.batch.admission import seal_certs
 from hub.store import Transaction
 from province_node import ledger
 from province_node.desk import Desk
-from province_node.sealing import Plan, Sealed, SealedBatch, after, encrypting, sign_batches, summary, sweep
-from province_node.stream import Standing, move, standing
+from province_node.sealing import Plan, Sealed, SealedBatch, after, sign_batches, summary, sweep
+from province_node.stream import Standing, move
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,7 @@ def seal_apart(
         terms = desk.terms(reader, here, run)
     sweep(desk.node.spool, here.position)
     plans = [piece.plan for piece in pieces]
-    certs = [c.cert for c in seal_certs(here.position.stream_id, desk.keyring.trust, desk.at)]
-    with (
-        encrypting(plans, desk.node.spool, certs, desk.rng, threads=desk.node.settings.threads) as encrypted,
-        desk.store.begin() as transaction,
-    ):
-        if standing(transaction, desk.node.party, desk.keyring, lock=True) != here:
-            raise RuntimeError("the stream moved although the exchange was held")
+    with desk.sealing(here, plans) as (transaction, encrypted):
         batches = sign_batches(here.position, plans, encrypted(), terms)
         for piece, batch in zip(pieces, batches, strict=True):
             ledger.write_outbox(transaction, piece.number, [batch])

@@ -6,14 +6,15 @@ nothing (protocol 7.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from hub.audit import Event, append
-from hub.batch.manifest import CodesetRef
+from hub.batch.admission import seal_certs
+from hub.batch.manifest import CodesetRef, FileEntry
 from hub.catalog import Catalog, load_catalog
 from hub.down.flow import acks
 from hub.errors import HubError
@@ -23,8 +24,8 @@ from hub.registry.versions import codeset_of
 from hub.settings import FILE, Node
 from hub.store import Reader, Store, Transaction, open_store
 from province_node.head import check_not_behind
-from province_node.sealing import Random, Terms, producer
-from province_node.stream import Standing, last_receipt
+from province_node.sealing import Plan, Random, Terms, encrypting, producer
+from province_node.stream import Standing, last_receipt, standing
 
 ACTOR: Final = "hub"
 Progress = Callable[[str, str], None]
@@ -73,6 +74,24 @@ class Desk:
         """What a batch says of rows settled under this version of the registry (protocol 3.3)."""
         with self.store.reading() as reader:
             return codeset_of(reader.connection, self.catalog, version)
+
+    @contextmanager
+    def sealing(
+        self, here: Standing, plans: Sequence[Plan]
+    ) -> Iterator[tuple[Transaction, Callable[[], list[list[FileEntry]]]]]:
+        """One transaction beside which the parts of `plans` are encrypted; the function waits for their entries.
+
+        The stream stands at `here` and is locked; its batches, their records and its position are written together
+        (protocol 6.1). Nothing is stored when it raises.
+        """
+        certs = [c.cert for c in seal_certs(here.position.stream_id, self.keyring.trust, self.at)]
+        with (
+            encrypting(plans, self.node.spool, certs, self.rng, threads=self.node.settings.threads) as encrypted,
+            self.store.begin() as transaction,
+        ):
+            if standing(transaction, self.node.party, self.keyring, lock=True) != here:
+                raise RuntimeError("the stream moved although the exchange was held")
+            yield transaction, encrypted
 
     def note(self, transaction: Transaction, event: Event, subject: str, detail: Mapping[str, str | int]) -> None:
         """An audit record in the transaction of what it records."""

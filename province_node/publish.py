@@ -19,7 +19,6 @@ from typing import Final
 import sqlalchemy as sa
 
 from hub.audit import Event
-from hub.batch.admission import seal_certs
 from hub.catalog.tuning import tuned
 from hub.changes import Counts
 from hub.errors import VerificationError
@@ -46,14 +45,13 @@ from province_node.sealing import (
     SealedBatch,
     Terms,
     after,
-    encrypting,
     plan_batches,
     sign_batches,
     summary,
     sweep,
 )
 from province_node.snapshot import broken, seal_snapshot
-from province_node.stream import Standing, main_stream, move, standing
+from province_node.stream import Standing, move, standing
 from province_node.supersede import awaits, supersede_void
 from province_node.window import full, last_stored, unsealed, window
 
@@ -210,14 +208,8 @@ def _check_joins(settlement: Settlement, covered: int) -> None:
 
 def _seal_and_store(desk: Desk, settlement: Settlement, work: _Work, terms: Terms) -> Published:
     here, plans = work.here, work.plans
-    certs = [c.cert for c in seal_certs(main_stream(desk.node.party), desk.keyring.trust, desk.at)]
     party, changes = desk.node.party, settlement.changes
-    with (
-        encrypting(plans, desk.node.spool, certs, desk.rng, threads=desk.node.settings.threads) as encrypted,
-        desk.store.begin() as transaction,
-    ):
-        if standing(transaction, party, desk.keyring, lock=True) != here:
-            raise RuntimeError("the stream moved although the exchange was held")
+    with desk.sealing(here, plans) as (transaction, encrypted):
         applied = _apply(desk, transaction, settlement, plans)
         _note_registry(desk, transaction, settlement)
         desk.progress("publish", "问题与冲突台账")

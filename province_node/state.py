@@ -18,8 +18,6 @@ from hub.errors import LockedError
 from hub.settings import Node
 from quality.contributions import create_tables, load_lookups
 
-COUNTERS = ("run", "extract", "change_set", "change_log")
-
 
 def open_state(node: Node, catalog: Catalog, *, today: str) -> duckdb.DuckDBPyConnection:
     """Opens (or creates) the state with the node's memory and thread limits; `today` is what dated rules see."""

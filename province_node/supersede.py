@@ -17,7 +17,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from hub.audit import Event
-from hub.batch.admission import seal_certs
 from hub.batch.outbox import BatchState
 from hub.errors import HubError
 from hub.store import Reader, Transaction
@@ -27,7 +26,7 @@ from province_node.census import work_folder
 from province_node.changeset import Settlement, counted, open_settlement
 from province_node.desk import Desk
 from province_node.head import set_state
-from province_node.sealing import Plan, Sealed, SealedBatch, after, encrypting, sign_batches, summary, sweep
+from province_node.sealing import Plan, Sealed, SealedBatch, after, sign_batches, summary, sweep
 from province_node.standing_rows import newest_rows
 from province_node.stream import STREAM, Standing, move, standing
 
@@ -56,19 +55,13 @@ def supersede_void(desk: Desk) -> tuple[SealedBatch, ...]:
         terms = desk.terms(reader, here, 0)
         sealed_from = _sealed_from(reader)
     sweep(desk.node.spool, here.position)
-    certs = [c.cert for c in seal_certs(here.position.stream_id, desk.keyring.trust, desk.at)]
     with work_folder(desk, "supersede") as folder:
         built = _plans(desk, here, void, folder)
         first = void[0]
         if tries >= MAX_TRIES and max(n for _, n in built) <= sealed_from:
             raise _same_again(first["batch_id"])
         plans = [plan for plan, _ in built]
-        with (
-            encrypting(plans, desk.node.spool, certs, desk.rng, threads=desk.node.settings.threads) as encrypted,
-            desk.store.begin() as transaction,
-        ):
-            if standing(transaction, desk.node.party, desk.keyring, lock=True) != here:
-                raise RuntimeError("the stream moved although the exchange was held")
+        with desk.sealing(here, plans) as (transaction, encrypted):
             batches = sign_batches(here.position, plans, encrypted(), terms)
             for row, batch in zip(void, batches, strict=True):
                 _store(desk, transaction, row, batch)

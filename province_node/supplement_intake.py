@@ -37,7 +37,6 @@ class Imported:
     school: str
     waiting: int
     wrong: int
-    blank_after: int
     notes: tuple[str, ...]
     reasons: Mapping[str, int]
 
@@ -98,7 +97,7 @@ def import_file(
     tell("写入待复核区")
     number = _store(store, values, some, node, at)
     return Imported(
-        number, read.template, read.school, len(some) - len(reasons), len(reasons), read.trailing_blank, read.notes,
+        number, read.template, read.school, len(some) - len(reasons), len(reasons), read.notes,
         _counted([r for rs in reasons.values() for r in rs]),
     )  # fmt: skip
 

@@ -19,7 +19,6 @@ from hub.catalog import Catalog
 from hub.roles import Operator
 from hub.store import Transaction
 from hub.store.follow_stage import FOLLOW_TABLES
-from hub.store.ledger import CONFLICT
 from quality.decisions_store import Acting
 from quality.decisions_told import compare_with_golden
 
@@ -313,9 +312,3 @@ def _correct(tx: Transaction, pulled: Pulled, ts: str) -> None:
             ),
             {"state": state, "before": before, "run": pulled.run, "evidence": pulled.evidence, "ts": ts},
         )
-
-
-def open_conflicts(tx: Transaction) -> int:
-    """Losing values that stand."""
-    query = sa.select(sa.func.count()).select_from(CONFLICT).where(CONFLICT.c.closed_run.is_(None))
-    return int(tx.connection.execute(query).scalar_one())

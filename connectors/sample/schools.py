@@ -11,8 +11,6 @@ from connectors.sample.students import World, updated
 from connectors.sample.table import Row, Table
 from connectors.sample.text import credit_code, texts
 
-SCHOOL_TABLES = ("XX_JBXX", "XX_BG", "ZY_SZ", "BJ_XX", "XX_DZ")
-
 
 def school_tables(world: World) -> dict[str, Table]:
     """`owner` of each row is the index of its school."""

@@ -29,7 +29,6 @@ class VerifiedManifest:
     payload: bytes
     digest: str
     signer: TrustedKey
-    envelope_name: str
 
 
 def authenticate(
@@ -61,7 +60,7 @@ def authenticate(
     if (manifest.stream_id, manifest.seq) != (stream_id, parsed.seq):
         raise refused("E_NAME", f"签名内容是批次 {manifest.batch_id}", where=name)
     trust.require_suite(manifest.sender, manifest.suite, where=name)
-    return VerifiedManifest(manifest, verified.payload, verified.digest, verified.signer, name)
+    return VerifiedManifest(manifest, verified.payload, verified.digest, verified.signer)
 
 
 def open_manifest(

@@ -19,7 +19,6 @@ from hub.trust.keys import Signer
 from hub.trust.trust_list import TrustList
 from hub.verdict import refused
 
-EVERY: Final = timedelta(minutes=10)
 VALIDITY: Final = timedelta(hours=2)
 
 

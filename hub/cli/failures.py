@@ -15,7 +15,6 @@ from hub.errors import HubError, UsageError
 
 SCHEMA_VERSION = 1
 INTERRUPTED = 130
-_UNEXPECTED = 1
 
 
 class InterruptedByUserError(HubError):

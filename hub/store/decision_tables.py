@@ -22,8 +22,7 @@ import sqlalchemy as sa
 
 from hub.store.ledger import METADATA, PRIVATE, char, long_text, text, value_text
 
-# The states in which a person's decision stands; only a second person brings one there.
-STANDING: Final = ("已生效", "退回源头平台")
+# A decision stands in these states; only a second person brings one there.
 FOUR_EYES: Final = (
     "kind IS NULL OR state NOT IN ('已生效', '退回源头平台') OR (proposer IS NOT NULL AND reviewer IS NOT NULL "
     "AND reviewer <> proposer)"

@@ -11,7 +11,7 @@ the grace could otherwise never catch up. Revocations on an old CRL still count.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from hub.batch.envelope import PayloadType, Verified, parse, verify
@@ -56,16 +56,6 @@ def accept_next(current: TrustList, envelope: bytes, *, at: datetime, where: str
     _verify(envelope, candidate, at, where)
     _check_crls(current, candidate, where)
     return candidate
-
-
-def accept_chain(current: TrustList, envelopes: Iterable[bytes], *, at: datetime) -> TrustList:
-    """`accept_next` over consecutive versions, at most 256; the first refusal is raised, nothing half-way is kept."""
-    result = current
-    for step, envelope in enumerate(envelopes, start=1):
-        if step > MAX_STEPS:
-            raise refused("E_TRUST_GAP", f"一次最多接受 {MAX_STEPS} 个版本", where="trust-list")
-        result = accept_next(result, envelope, at=at)
-    return result
 
 
 def _verify(envelope: bytes, trust: TrustList, at: datetime, where: str) -> Verified:

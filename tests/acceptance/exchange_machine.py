@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import sqlalchemy as sa
 
 from hub.changes import Counts
@@ -31,6 +32,14 @@ from tests.round.labs import AT
 ENTITIES: Final = ("xs", "xs_jz", "xs_jtcy")
 RECORDS: Final = 4
 Versions = dict[tuple[str, str], int]
+
+
+def hand_written(land: Land, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose change sets, written by hand, are counted as settling would count its own."""
+    world = World(land)
+    for module in ("publish", "supersede"):
+        monkeypatch.setattr(f"province_node.{module}.counted", lambda _node: world.written)
+    return world
 
 
 class Killed(BaseException):

@@ -10,9 +10,8 @@ import pytest
 
 from hub.errors import HubError
 from ministry_node.fsck import fsck as ministry_fsck
-from province_node import publish, supersede
 from province_node.fsck import fsck
-from tests.acceptance.exchange_machine import World
+from tests.acceptance.exchange_machine import World, hand_written
 from tests.acceptance.lands import Land, desk_of, golden
 from tests.round.labs import rows, snapshot, store_of
 
@@ -21,11 +20,7 @@ FAMILY = [("xs_jtcy", n, False) for n in range(20)]
 
 @pytest.fixture
 def world(exchanged: Land, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Change sets written by hand are counted, as settling would."""
-    world = World(exchanged)
-    for module in (publish, supersede):
-        monkeypatch.setattr(module, "counted", lambda _node: world.written)
-    return world
+    return hand_written(exchanged, monkeypatch)
 
 
 def spoil(world: World) -> None:

@@ -11,10 +11,9 @@ import pytest
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.receipt import read_receipt
 from hub.errors import HubError
-from province_node import publish, supersede
 from province_node.weekly import run_census
 from province_node.window import Window
-from tests.acceptance.exchange_machine import World
+from tests.acceptance.exchange_machine import World, hand_written
 from tests.acceptance.lands import Land, golden
 from tests.acceptance.test_mended import assert_in_step
 from tests.round.labs import rows
@@ -25,11 +24,7 @@ VOIDED = "13-up-main-e0001-s0000000005"
 
 @pytest.fixture
 def world(exchanged: Land, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Change sets written by hand are counted, as settling would."""
-    world = World(exchanged)
-    for module in (publish, supersede):
-        monkeypatch.setattr(module, "counted", lambda _node: world.written)
-    return world
+    return hand_written(exchanged, monkeypatch)
 
 
 def change(world: World, sets: int) -> None:

@@ -62,14 +62,21 @@ def province() -> World:
     return w
 
 
-def put(folder: Path, some: list[Row], mapping: str = MAPPING) -> None:
-    (folder / "x1.yaml").write_text(mapping, encoding="utf-8")
-    (folder / "x1.db").unlink(missing_ok=True)
-    con = sqlite3.connect(folder / "x1.db")
+def put(folder: Path, some: list[Row], mapping: str = MAPPING, name: str = "x1") -> None:
+    (folder / f"{name}.yaml").write_text(mapping, encoding="utf-8")
+    (folder / f"{name}.db").unlink(missing_ok=True)
+    con = sqlite3.connect(folder / f"{name}.db")
     con.execute("CREATE TABLE T_STU (NO TEXT, MAIL TEXT, SEX TEXT, HEALTH TEXT, ZT TEXT, UPD TEXT)")
     con.executemany("INSERT INTO T_STU VALUES (?, ?, ?, ?, ?, ?)", some)
     con.commit()
     con.close()
+
+
+def ranked(site: Path | None = None) -> Catalog:
+    """The registry with the own system above the platform for one data item."""
+    catalog = load_catalog(site)
+    owners = {**catalog.registry.owners, ("xs", "JKZKM"): Authority(("X1", "S1"), True)}
+    return replace(catalog, registry=replace(catalog.registry, owners=owners))
 
 
 @pytest.fixture
@@ -141,11 +148,6 @@ def test_a_changed_mapping_reads_the_system_anew_and_settles_everything(node: Se
 def test_the_registry_can_set_an_own_system_above_the_national_owner(
     node: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ranked(site: Path | None = None) -> Catalog:
-        catalog = load_catalog(site)
-        owners = {**catalog.registry.owners, ("xs", "JKZKM"): Authority(("X1", "S1"), True)}
-        return replace(catalog, registry=replace(catalog.registry, owners=owners))
-
     some = rows()
     put(tmp_path / "src", [(some[0][0], None, "M", "有慢性病", "0", some[0][5])])
     monkeypatch.setattr(settle, "load_catalog", ranked)
@@ -221,13 +223,7 @@ SECOND = MAPPING.replace("system: X1", "system: X2").replace("letter: A", "lette
 
 
 def put_second(folder: Path, some: list[Row]) -> None:
-    (folder / "x2.yaml").write_text(SECOND, encoding="utf-8")
-    (folder / "x2.db").unlink(missing_ok=True)
-    con = sqlite3.connect(folder / "x2.db")
-    con.execute("CREATE TABLE T_STU (NO TEXT, MAIL TEXT, SEX TEXT, HEALTH TEXT, ZT TEXT, UPD TEXT)")
-    con.executemany("INSERT INTO T_STU VALUES (?, ?, ?, ?, ?, ?)", some)
-    con.commit()
-    con.close()
+    put(folder, some, SECOND, "x2")
 
 
 def losers(node: Settled, field: str) -> list[Any]:
@@ -259,11 +255,6 @@ def test_what_one_own_system_loses_to_another_or_to_the_platform_is_kept(node: S
 def test_the_platforms_value_is_kept_where_an_own_system_ranks_above_it(
     node: Settled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ranked(site: Path | None = None) -> Catalog:
-        catalog = load_catalog(site)
-        owners = {**catalog.registry.owners, ("xs", "JKZKM"): Authority(("X1", "S1"), True)}
-        return replace(catalog, registry=replace(catalog.registry, owners=owners))
-
     put(tmp_path / "src", [(ONE.xs["GRBSM"], None, "M", "有慢性病", "0", "2026-03-09 10:00:00")])
     monkeypatch.setattr(settle, "load_catalog", ranked)
     node.day()

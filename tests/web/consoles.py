@@ -157,6 +157,20 @@ def token(html: str) -> str:
     return found[1]
 
 
+def ended(client: httpx.Client, answer: httpx.Response) -> httpx.Response:
+    """The page to which work leads once it has ended: its outcome, or the progress page with the refusal."""
+    assert answer.status_code == 303, answer.text
+    path = answer.headers["location"]
+    for _ in range(1200):
+        seen = client.get(path)
+        if seen.status_code == 303:
+            return client.get(seen.headers["location"])
+        if "notice bad" in seen.text:
+            return seen
+        time.sleep(0.05)
+    raise AssertionError("the work did not end")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

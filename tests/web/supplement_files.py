@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Sequence
 
 import httpx
 import openpyxl
 import sqlalchemy as sa
 
-from tests.web.consoles import Console
+from tests.web.consoles import Console, ended
 
 GOOD = {
     "校区名称": "东校区", "校区地址": "建设路1号", "校区邮政编码": "050000", "校区联系电话": "0311-1234567",
@@ -41,14 +40,4 @@ def campuses(client: httpx.Client, codes: Sequence[str], *, wrong: Sequence[str]
 def upload(console: Console, client: httpx.Client, name: str, content: bytes, **fields: str) -> httpx.Response:
     """Imports a file and follows its progress to the end: the file's page, or the progress page with the refusal."""
     answer = console.post(client, "/supplements/import", fields, files={"file": (name, content)})
-    if answer.status_code != 303:
-        return answer
-    path = answer.headers["location"]
-    for _ in range(600):
-        seen = client.get(path)
-        if seen.status_code == 303:
-            return client.get(seen.headers["location"])
-        if "notice bad" in seen.text:
-            return seen
-        time.sleep(0.05)
-    raise AssertionError("the import did not end")
+    return ended(client, answer) if answer.status_code == 303 else answer

@@ -22,24 +22,13 @@ from hub.settings import open_node
 from hub.trust_read import read_history
 from hub.web.batch_list import Line, Wanted, count, facet_counts, lines
 from pipelines.lab.setup import Lab
-from tests.ministry.conftest import applied_template, province, shipped, shipped_template
+from tests.ministry.conftest import applied_template, province, shipped_template
 from tests.ministry.forge import Province
-from tests.round.conftest import published, published_template, settled, settled_template, sources
 from tests.round.labs import AT as MINISTRY_AT
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
 from tests.web.consoles import AT, Console, add_people, give_password, serve
 
-__all__ = [
-    "applied_template",
-    "province",
-    "published",
-    "published_template",
-    "settled",
-    "settled_template",
-    "shipped",
-    "shipped_template",
-    "sources",
-]
+__all__ = ["applied_template", "province", "shipped_template"]
 FIRST = "13-up-main-e0001-s0000000001"
 ID_NUMBER = re.compile(ID_INSIDE)
 

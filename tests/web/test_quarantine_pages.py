@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 
-import httpx
 import openpyxl
 import pytest
 import sqlalchemy as sa
@@ -20,7 +18,7 @@ from hub.store.exchange_tables import RETURNED_ROW
 from hub.store.ledger import QUARANTINE
 from quality.quarantine_list import Wanted, count, every, of_node, page
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
-from tests.web.consoles import Console
+from tests.web.consoles import Console, ended
 
 
 def total(html: str) -> int:
@@ -106,20 +104,6 @@ def test_the_ministry_lists_what_it_sent_back_by_province(ministry_console: Cons
     finally:
         with ministry_console.store.begin() as tx:
             tx.connection.execute(sa.delete(RETURNED_ROW).where(RETURNED_ROW.c.pk == "A" * 20))
-
-
-def ended(client: httpx.Client, answer: httpx.Response) -> httpx.Response:
-    """The page to which work leads once it has ended."""
-    assert answer.status_code == 303, answer.text
-    path = answer.headers["location"]
-    for _ in range(1200):
-        seen = client.get(path)
-        if seen.status_code == 303:
-            return client.get(seen.headers["location"])
-        if "notice bad" in seen.text:
-            return seen
-        time.sleep(0.05)
-    raise AssertionError("the work did not end")
 
 
 def test_a_trial_and_a_second_look_run_beside_the_pages_and_write_nothing(console: Console) -> None:

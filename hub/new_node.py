@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub.batch.layout import MINISTRY
 from hub.errors import InputError, UsageError
-from hub.settings import FILE, Node, open_node, write_settings
+from hub.settings import FILE, SCHEDULE, Node, open_node, write_settings
 from hub.transport.durable import write_durably
 from hub.trust_folder import PINS
 
@@ -41,7 +41,7 @@ class Limits(BaseModel):
 
 
 class ProvinceFile(BaseModel):
-    """One file of `deploy/provinces`. `schedule`: cron in China's time, for the site's own timer or Dagster."""
+    """One file of `deploy/provinces`. `schedule`: as `NodeSettings` takes it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +49,7 @@ class ProvinceFile(BaseModel):
     name: str = Field(min_length=1, max_length=40)
     database: str
     transport: str
-    schedule: str = Field(default="30 2 * * *", pattern=r"^\S+( \S+){4}$")
+    schedule: str = Field(default="30 2 * * *", pattern=SCHEDULE)
     limits: Limits = Field(default_factory=Limits)
     note: str = ""
 

@@ -19,6 +19,8 @@ from hub.errors import NotInitialisedError, UsageError
 
 FILE = "hub.toml"
 RULES = "rules.json"
+# Minute and hour of a cron line: the days are the product's, increments from Monday to Saturday and all on Sunday.
+SCHEDULE = r"^[0-9,*/-]+ [0-9,*/-]+ \* \* \*$"
 
 
 class WebSettings(BaseModel):
@@ -66,6 +68,8 @@ class NodeSettings(BaseSettings):
     max_delete_share: float = Field(default=0.05, ge=0, le=1)
     # Below this many deletes in a table the share is not looked at (small tables move in large shares).
     min_braked_deletes: int = Field(default=50, ge=0)
+    # When a province's rounds run under Dagster, in China's time (`pipelines.province`).
+    schedule: str = Field(default="30 2 * * *", pattern=SCHEDULE)
     # Batches (protocol 11.2; both sides share these through the trust list later).
     max_batch_rows: int = Field(default=2_000_000, ge=1)
     # The quality gate's second judge: rows per entity that Great Expectations looks at in a run, 0 for all.

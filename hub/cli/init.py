@@ -78,6 +78,7 @@ def _of_province(party: str, file: Path | None, database: str | None, transport:
         "transport": transport or told.transport,
         "overlap_hours": told.limits.overlap_hours,
         "max_delete_share": told.limits.max_delete_share,
+        "schedule": told.schedule,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from hub.store.staged import Staged
 from hub.store.tables import Tables
 
 
@@ -62,6 +63,11 @@ class Dialect(Protocol):
 
     def discard(self, connection: sa.Connection, table: sa.Table) -> None:
         """The temporary table is no longer needed."""
+        ...
+
+    def renew(self, connection: sa.Connection, staged: Staged) -> int:
+        """Staged `U` rows that are newer than the stored ones take their place, which stay in the history and whose
+        new natural keys are noted; how many did. Any may be left out, and 0 is always right: `replace` takes them."""
         ...
 
     def replace(

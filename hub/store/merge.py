@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from hub.catalog import Entity
-from hub.masking import KEY_JOIN
 from hub.store.dialect import Dialect
 from hub.store.history import close_effect
 from hub.store.history_tables import HELD_FROM, moment
 from hub.store.ledger import TOMBSTONE
 from hub.store.rows import ApplyCounts
 from hub.store.stage import EFFECT, TWICE, effect_table, twice_table
+from hub.store.staged import FEW, Staged
 from hub.store.tables import Tables, plain_columns
 
 
@@ -53,9 +53,10 @@ class Merge:
         self._entity = entity
         self._node = node
         self._batch = batch
-        self._keys_under = keys_under
         self._stage = dialect.stage_for(self._table)
-        self._staged = 0
+        self._keys_under = keys_under
+        self._rows = self._changes = 0
+        self._distinct = True
 
     def run(self, blocks: Iterable[Any]) -> ApplyCounts:
         """Applies checked blocks (`hub.store.rows.change_blocks`)."""
@@ -69,7 +70,7 @@ class Merge:
                 self._put_aside(block)
         if inserted:
             self._analyse()
-        merged = self._merge() if self._staged else ApplyCounts()
+        merged = self._merge() if self._rows else ApplyCounts()
         return ApplyCounts(inserted=inserted) + merged
 
     def _analyse(self) -> None:
@@ -97,24 +98,40 @@ class Merge:
         return self._dialect.insert_new(self._connection, self._table, rows)
 
     def _put_aside(self, block: Any) -> None:
-        if not self._staged:
+        if not self._rows:
             self._dialect.scratch(self._connection, self._stage)
-        order = pa.array(range(self._staged, self._staged + block.num_rows), pa.int64())
+        # Of one block it is known at once; between blocks the database tells.
+        self._distinct = not self._rows and pc.count_distinct(block.column("pk")).as_py() == block.num_rows
+        order = pa.array(range(self._rows, self._rows + block.num_rows), pa.int64())
         names = [c.name for c in self._stage.columns]
         self._dialect.insert(self._connection, self._stage, pa.record_batch([order, *block.columns], names=names))
-        self._staged += block.num_rows
+        self._rows += block.num_rows
+        self._changes += pc.sum(pc.equal(block.column("op"), "U")).as_py()
 
     def _merge(self) -> ApplyCounts:
-        self._dialect.analyse(self._connection, self._stage.name, ["ord", "pk", "row_ver"])
-        self._keep_newest()
-        self._find_effect()
+        if self._rows > FEW:
+            self._dialect.analyse(self._connection, self._stage.name, ["ord", "op", "pk", "row_ver"])
+        if not self._distinct:
+            self._keep_newest()
+        staged = Staged(
+            self._table, self._history, self._stage, self._rows, self._entity, self._node, self._at, self._keys_under
+        )
+        renewed = self._dialect.renew(self._connection, staged)
+        counts = ApplyCounts(updated=renewed)
+        if renewed < self._rows:
+            counts += self._rest(staged, "AND s.op <> 'U'" if renewed == self._changes else "")
+        self._dialect.discard(self._connection, self._stage)
+        return counts + ApplyCounts(noop=self._rows - counts.rows)
+
+    def _rest(self, staged: Staged, which: str) -> ApplyCounts:
+        """What `renew` left over; a row that it renewed is stored in the staged version and has no effect again."""
+        self._find_effect(which)
         inserted, updated, deleted = self._counts()
-        if updated and self._keys_under is not None:
-            self._note_key_changes(self._keys_under)
+        if updated and staged.keys_under is not None:
+            self._do(staged.note_keys(self._replaced()))
         self._take_effect()
-        for table in (effect_table(), self._stage):
-            self._dialect.discard(self._connection, table)
-        return ApplyCounts(inserted, updated, deleted, self._staged - inserted - updated - deleted)
+        self._dialect.discard(self._connection, effect_table())
+        return ApplyCounts(inserted, updated, deleted)
 
     def _keep_newest(self) -> None:
         stage, twice = self._stage.name, twice_table()
@@ -128,7 +145,7 @@ class Merge:
             )
         self._dialect.discard(self._connection, twice)
 
-    def _find_effect(self) -> None:
+    def _find_effect(self, which: str) -> None:
         self._dialect.scratch_from(
             self._connection,
             effect_table(),
@@ -136,7 +153,7 @@ class Merge:
             f"FROM {self._stage.name} s "
             f"LEFT JOIN {self._table.name} r ON r.node = '{self._node}' AND r.pk = s.pk "
             f"LEFT JOIN tombstone x ON x.node = '{self._node}' AND x.entity = '{self._entity.name}' AND x.pk = s.pk "
-            "WHERE s.row_ver > COALESCE(r.row_ver, 0) AND s.row_ver > COALESCE(x.row_ver, 0)",
+            f"WHERE s.row_ver > COALESCE(r.row_ver, 0) AND s.row_ver > COALESCE(x.row_ver, 0) {which}",
         )
         self._dialect.analyse(self._connection, EFFECT)
 
@@ -148,18 +165,12 @@ class Merge:
         ).one()
         return int(row[0]), int(row[1]), int(row[2])
 
-    def _note_key_changes(self, number: int) -> None:
-        """`key_change`: stored records that take another natural key under their record number (ruling 19)."""
-        keys = [k.lower() for k in self._entity.key]
-        old, new = (f" || '{KEY_JOIN}' || ".join(f"CAST({t}.{k} AS VARCHAR(60))" for k in keys) for t in ("r", "s"))
-        differs = " OR ".join(f"r.{k} <> s.{k}" for k in keys)
-        self._do(
-            f"INSERT INTO key_change (entity,pk,cs_no,old_key,new_key) "
-            f"SELECT '{self._entity.name}',s.pk,{number},{old},{new} "
-            f"FROM {EFFECT} e JOIN {self._stage.name} s ON s.ord = e.ord "
+    def _replaced(self) -> str:
+        """Stored rows `r` that give way to staged rows `s`."""
+        return (
+            f"{EFFECT} e JOIN {self._stage.name} s ON s.ord = e.ord "
             f"JOIN {self._table.name} r ON r.node = '{self._node}' AND r.pk = e.pk "
-            f"WHERE e.op <> 'D' AND e.ver_row IS NOT NULL AND ({differs}) AND NOT EXISTS (SELECT 1 FROM key_change k "
-            f"WHERE k.entity = '{self._entity.name}' AND k.pk = s.pk AND k.cs_no = {number})"
+            "WHERE e.op <> 'D' AND e.ver_row IS NOT NULL"
         )
 
     def _take_effect(self) -> None:

@@ -27,6 +27,7 @@ from hub.store.oracle_faults import UNIQUE, named
 from hub.store.oracle_session import character_set, oracle_engine, refuse_unknown
 from hub.store.oracle_stage import REJECT, drop_stages, make_standing, stage_name, standing_statements
 from hub.store.stage import rows_table
+from hub.store.staged import Staged
 from hub.store.tables import Tables, plain_columns
 
 # Rows of one array bind: 5,000 × 30 columns are a few MB on either side.
@@ -110,6 +111,10 @@ class Oracle:
 
     def discard(self, connection: sa.Connection, table: sa.Table) -> None:
         """COMMIT empties it."""
+
+    def renew(self, connection: sa.Connection, staged: Staged) -> int:
+        del connection, staged
+        return 0
 
     def replace(
         self, connection: sa.Connection, table: sa.Table, node: str, at: datetime, stage: sa.Table, effect: sa.Table

@@ -7,6 +7,7 @@ effect is decided by the merge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,23 +56,31 @@ def change_blocks(entity: Entity, source: Iterable[Path] | Iterable[Any]) -> Ite
     Raises `InputError` E3120 (unreadable file, wrong columns), E3121 (a row without key, version or operation) or
     E3122 (a text longer than its field, or with a NUL character, which SQLite would store and PostgreSQL would not).
     """
-    schema = change_schema(entity)
     for part in source:
-        where = part.name if isinstance(part, Path) else entity.name
-        for block in blocks(_batches(part, where)):
-            if not set(schema.names) <= set(block.schema.names):
-                raise InputError("E3120", "变更文件缺少列", where=where, step="用当前的数据定义重新生成该批次")
-            fit = fitted(block, schema)
-            _check(fit, where)
-            _check_texts(fit, entity, where)
-            yield fit
+        if isinstance(part, Path):
+            yield from _ahead(_checked(entity, file_blocks(part, part.name), part.name))
+        else:
+            yield from _checked(entity, [part], entity.name)
 
 
-def _batches(part: Any, where: str) -> Iterator[Any]:
-    if isinstance(part, Path):
-        yield from file_blocks(part, where)
-    else:
-        yield part
+def _checked(entity: Entity, batches: Iterable[Any], where: str) -> Iterator[Any]:
+    schema = change_schema(entity)
+    for block in blocks(batches):
+        if not set(schema.names) <= set(block.schema.names):
+            raise InputError("E3120", "变更文件缺少列", where=where, step="用当前的数据定义重新生成该批次")
+        fit = fitted(block, schema)
+        _check(fit, where)
+        _check_texts(fit, entity, where)
+        yield fit
+
+
+def _ahead(made: Iterator[Any]) -> Iterator[Any]:
+    """The same blocks, the next one read and checked while the database takes the one before."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, made, None)
+        while (block := coming.result()) is not None:
+            coming = pool.submit(next, made, None)
+            yield block
 
 
 def file_blocks(path: Path, where: str) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """When a province's round runs.
 
-Every night the increment; on Sundays everything is compared in full, which finds what watermarks miss; during the day
-batches are shipped and receipts fetched, because the ministry answers when it has decided, not when we ask. On
-Saturdays a census is sealed.
+Every night, at the time that the node's settings name, the increment; on Sundays everything is compared in full, which
+finds what watermarks miss; during the day batches are shipped and receipts fetched, because the ministry answers when
+it has decided, not when we ask. On Saturdays a census is sealed.
 
 No postponed annotations here: Dagster reads the one of `node` itself.
 """
@@ -23,21 +23,26 @@ exchange_job = dg.define_asset_job(
     "exchange", selection=dg.AssetSelection.assets(DELIVERED, RECEIPTS), description="重送未回执的批次，收取回执"
 )
 
-nightly = dg.ScheduleDefinition(
-    name="nightly_round",
-    job=round_job,
-    cron_schedule="30 2 * * 1-6",
-    execution_timezone=TIMEZONE,
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-weekly = dg.ScheduleDefinition(
-    name="weekly_full_round",
-    job=round_job,
-    cron_schedule="30 2 * * 0",
-    execution_timezone=TIMEZONE,
-    run_config={"ops": {CHANGE_SET.to_python_identifier(): {"config": {"full": True}}}},
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
+
+def rounds(schedule: str) -> tuple[dg.ScheduleDefinition, dg.ScheduleDefinition]:
+    """The nightly and the weekly round at the node's own time (`NodeSettings.schedule`)."""
+    moments = schedule.removesuffix("*")
+    nightly = dg.ScheduleDefinition(
+        name="nightly_round",
+        job=round_job,
+        cron_schedule=f"{moments}1-6",
+        execution_timezone=TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    weekly = dg.ScheduleDefinition(
+        name="weekly_full_round",
+        job=round_job,
+        cron_schedule=f"{moments}0",
+        execution_timezone=TIMEZONE,
+        run_config={"ops": {CHANGE_SET.to_python_identifier(): {"config": {"full": True}}}},
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    return nightly, weekly
 
 
 @dg.op(description="普查：逐桶统计正式库，封装为普查批次并送出")

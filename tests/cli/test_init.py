@@ -34,6 +34,7 @@ def test_every_province_file_describes_a_node_that_can_be_made(
         assert (code, json.loads(out)["node"], node.settings.name) == (0, file.stem, told.name)
         assert (node.settings.database, node.settings.transport) == (told.database, told.transport)
         assert node.settings.max_delete_share == told.limits.max_delete_share
+        assert node.settings.schedule == told.schedule
         assert len(node.secret()) == 32
         assert (node.folder / "hub.toml").stat().st_mode & 0o077 == 0
         assert (node.keys / "record.secret").stat().st_mode & 0o077 == 0

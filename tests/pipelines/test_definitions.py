@@ -9,10 +9,15 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
+from hub.errors import UsageError
+from hub.settings import write_settings
 from pipelines.ministry.definitions import defs as ministry
 from pipelines.province.definitions import defs as province
+from pipelines.province.definitions import schedule_of
+from pipelines.province.schedules import rounds
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYED = ROOT / "deploy" / "dagster"
@@ -96,6 +101,21 @@ def test_the_round_runs_every_night_and_in_full_on_sundays() -> None:
     job = province.resolve_job_def("round")
     assert dg.validate_run_config(job, {**request.run_config, **_node()}), "the schedule's config fits the job"
     assert request.run_config["ops"]["province__change_set"]["config"] == {"full": True}
+
+
+def test_a_province_that_names_its_own_time_runs_then(tmp_path: Path) -> None:
+    values: dict[str, str | int | float | list[str]] = {
+        "role": "province",
+        "party": "13",
+        "name": "省",
+        "schedule": "10 4,22 * * *",
+    }
+    write_settings(tmp_path, values)
+    nightly, weekly = rounds(schedule_of(str(tmp_path)))
+    assert (nightly.cron_schedule, weekly.cron_schedule) == ("10 4,22 * * 1-6", "10 4,22 * * 0")
+    write_settings(tmp_path, {**values, "schedule": "10 4 1 * *"})
+    with pytest.raises(UsageError, match="E1003"):
+        schedule_of(str(tmp_path))
 
 
 def _node() -> dict[str, object]:

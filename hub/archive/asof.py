@@ -102,12 +102,13 @@ def ask(reader: Reader, folder: Path, question: Question, *, memory: Path | None
 
     Raises `VerificationError` E3541, E3542, E3543 of archive files and index.
     """
-    entity, which = question.entity, _which(question)
+    entity = question.entity
     paths = _paths(reader, folder, memory, entity, question.node, question.at)
     con = duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "threads": 2})
     try:
-        con.register("live", _table(entity, reader.versions(entity, which, golden=True)))
-        con.register("ended", _table(entity, reader.versions(entity, which)))
+        for name, golden in (("live", True), ("ended", False)):
+            which = _which(question, reader.nodes(reader.golden(entity.name) if golden else reader.ended(entity.name)))
+            con.register(name, _table(entity, reader.versions(entity, which, golden=golden)))
         sources = [_select(question, "live", LIVE), _select(question, "ended", WAITING)]
         if paths:
             sources.append(_select(question, "kept", ARCHIVED, _view(con, paths)))
@@ -159,16 +160,17 @@ def _view(con: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> set[str]:
     return {str(row[0]) for row in con.execute("DESCRIBE kept").fetchall()}
 
 
-def _which(question: Question) -> str:
-    """The question as a condition of the database's tables."""
-    whose = "" if question.node is None else f"t.node = '{node_literal(question.node)}' AND "
+def _which(question: Question, nodes: Iterable[str]) -> str:
+    """The question as a condition of a database table that has rows of these nodes."""
+    asked = nodes if question.node is None else (question.node,)
+    whose = f"t.node IN ({_listed(node_literal(n) for n in asked) or 'NULL'})"
     if question.pks:
-        return f"{whose}t.pk IN ({_listed(question.pks)})"
-    return f"{whose}t.{SCHOOL} = '{question.school}'"
+        return f"{whose} AND t.pk IN ({_listed(question.pks)})"
+    return f"{whose} AND t.{SCHOOL} = '{question.school}'"
 
 
-def _listed(pks: Iterable[str]) -> str:
-    return ",".join(f"'{pk}'" for pk in pks)
+def _listed(codes: Iterable[str]) -> str:
+    return ",".join(f"'{code}'" for code in codes)
 
 
 def _select(question: Question, source: str, place: str, have: set[str] | None = None) -> str:

@@ -30,7 +30,7 @@ from hub.archive.index import (
 from hub.audit import Event, append
 from hub.catalog import Catalog, Entity
 from hub.errors import UsageError
-from hub.store import Store
+from hub.store import Store, Transaction
 from hub.store.history_tables import ARCHIVE_FILE, moment
 from hub.store.reader import version_schema
 
@@ -65,22 +65,23 @@ def restore_versions(
     paths = Verifier(folder, None).paths(meant)
     written = list(ours)
     for entry, path in zip(meant, paths, strict=True):
+        back = replace(entry, state=RESTORED, archived_at=moment(at))
         with store.begin() as tx:
-            of = catalog.entities[entry.entity]
-            tx.put_back(of, _batches(path, of))
-            back = replace(entry, state=RESTORED, archived_at=moment(at))
-            written.append(add(tx.connection, back))
-            append(
-                tx.connection,
-                Event.VERSIONS_RESTORED,
-                ts=at,
-                node=party,
-                actor=actor,
-                object=entry.file_name,
-                detail={"rows": entry.rows_kept, "index": written[-1].digest},
-            )
+            written.append(_put_back(tx, catalog.entities[entry.entity], path, back, at=at, party=party, actor=actor))
         write_copy(folder, written)
     return meant
+
+
+def _put_back(
+    tx: Transaction, entity: Entity, path: Path, back: Entry, *, at: datetime, party: str, actor: str
+) -> Entry:
+    """The versions of one verified file, its new entry in the index and the record of it; the entry as chained."""
+    tx.put_back(entity, _batches(path, entity))
+    entry = add(tx.connection, back)
+    detail: dict[str, str | int] = {"rows": back.rows_kept, "index": entry.digest}
+    name = back.file_name
+    append(tx.connection, Event.VERSIONS_RESTORED, ts=at, node=party, actor=actor, object=name, detail=detail)
+    return entry
 
 
 def adopt_index(store: Store, folder: Path, *, at: datetime, party: str, actor: str) -> tuple[Entry, ...]:

@@ -38,12 +38,23 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Named:
+    """How the records were named: by number, by natural key or by school; one of them is given."""
+
+    record: str | None
+    key: str | None
+    school: str | None
+
+
+@dataclass(frozen=True)
 class Asked:
-    """What was asked, in the words of the answer."""
+    """What was asked; `at` as `Question` takes it: None asks for every version."""
 
     entity: Entity
-    question: Question
-    history: bool
+    province: str | None
+    named: Named
+    at: str | None
+    limit: int
 
 
 @app.command("show")
@@ -70,29 +81,39 @@ def show(
     “某一天的内容”指当时本节点持有的版本。不写 --as-of 就是现在。
     """
     shell = shell_of(ctx)
-    node, chosen, release = shell.open_node(), entity_of(ctx, entity), release_of(plain, purpose)
+    node, release = shell.open_node(), release_of(plain, purpose)
     if [record is not None, key, school is not None].count(True) != 1:
         raise UsageError("E1030", "请给出记录号，或用 --key 从标准输入给出自然键，或用 --school", step="三者取一")
     if history and (as_of is not None or school is not None):
         raise UsageError("E1046", "--history 列出一条记录的全部版本，不与 --as-of、--school 同用", step="去掉其一")
-    given = sys.stdin.readline().strip() if key else ""
-    one = scope(node, province)
-    moment = None if history else parse_moment(as_of or shell.now().isoformat())
+    at = None if history else parse_moment(as_of or shell.now().isoformat())
+    named = Named(record, sys.stdin.readline().strip() if key else None, school)
+    asked = Asked(entity_of(ctx, entity), scope(node, province), named, at, limit)
     store = shell.open_store(node)
     with store.reading() as reader, Progress() as progress:
-        progress.step("查询", chosen.cn)
-        if school is not None:
-            question = Question(chosen, one, school=school_code(chosen, school), at=moment, limit=limit)
-        else:
-            pks = _keyed(reader, node, chosen, one, given) if key else (checked_number(str(record)),)
-            question = Question(chosen, one, pks=pks, at=moment, limit=limit)
-        answer = ask(reader, node.archive, question, memory=_memory(node), memory_mb=node.settings.memory_mb)
-        if not answer.total and question.pks and not _ever(reader, node, question):
-            raise unknown_record()
+        progress.step("查询", asked.entity.cn)
+        question, answer = _found(reader, node, asked)
     if release.plain:
-        target = f"{chosen.name} {question.school or ' '.join(question.pks)}"
+        target = f"{asked.entity.name} {question.school or ' '.join(question.pks)}"
         release.record(store, Event.PLAINTEXT_VIEWED, shell, node, target=target[:200], rows=answer.rows.num_rows)
-    _answer(shell, node, Asked(chosen, question, history), answer, release)
+    _answer(shell, node, question, answer, release)
+
+
+def _found(reader: Reader, node: Node, asked: Asked) -> tuple[Question, Answer]:
+    """The question as the archive takes it, and its answer; `UsageError` E1027 for a record there never was."""
+    named, school = asked.named, None
+    pks: tuple[str, ...] = ()
+    if named.school is not None:
+        school = school_code(asked.entity, named.school)
+    elif named.key is not None:
+        pks = _keyed(reader, node, asked.entity, asked.province, named.key)
+    else:
+        pks = (checked_number(str(named.record)),)
+    question = Question(asked.entity, asked.province, pks=pks, school=school, at=asked.at, limit=asked.limit)
+    answer = ask(reader, node.archive, question, memory=_memory(node), memory_mb=node.settings.memory_mb)
+    if not answer.total and pks and not _ever(reader, node, question):
+        raise unknown_record()
+    return question, answer
 
 
 def _memory(node: Node) -> Path:
@@ -119,13 +140,12 @@ def _ever(reader: Reader, node: Node, question: Question) -> bool:
     return ask(reader, node.archive, always, memory=_memory(node)).total > 0
 
 
-def _answer(shell: Shell, node: Node, asked: Asked, answer: Answer, release: Release) -> None:
-    rows = [_shown(asked.entity, row, release) for row in answer.rows.to_pylist()]
-    question = asked.question
+def _answer(shell: Shell, node: Node, question: Question, answer: Answer, release: Release) -> None:
+    rows = [_shown(question.entity, row, release) for row in answer.rows.to_pylist()]
     document = {
         "node": node.party,
-        "entity": asked.entity.name,
-        "name": asked.entity.cn,
+        "entity": question.entity.name,
+        "name": question.entity.cn,
         "province": question.node,
         "school": question.school,
         "records": list(question.pks),
@@ -134,7 +154,7 @@ def _answer(shell: Shell, node: Node, asked: Asked, answer: Answer, release: Rel
         "archive_files": answer.files,
         "rows": rows,
     }
-    emit(shell, document, lambda c: _tell(c, asked, answer, rows))
+    emit(shell, document, lambda c: _tell(c, question, answer, rows))
 
 
 def _shown(entity: Entity, row: Row, release: Release) -> Row:
@@ -142,20 +162,18 @@ def _shown(entity: Entity, row: Row, release: Release) -> Row:
     return {k: str(v) if v is not None and not isinstance(v, str | int) else v for k, v in known.items()}
 
 
-def _tell(console: Console, asked: Asked, answer: Answer, rows: Sequence[Row]) -> None:
-    at = _local(asked.question.at)
+def _tell(console: Console, question: Question, answer: Answer, rows: Sequence[Row]) -> None:
+    at, entity = _local(question.at), question.entity
     if not rows:
-        console.print(f"{at} 时本节点没有持有符合条件的{asked.entity.cn}记录。")
-    elif asked.question.school is not None:
-        _tell_school(console, asked, rows)
-        console.print(
-            f"{at} 时学校 {asked.question.school} 的{asked.entity.cn}共 {answer.total:,} 条，列出 {len(rows):,} 条。"
-        )
-    elif asked.history:
-        _tell_history(console, asked.entity, rows)
+        console.print(f"{at} 时本节点没有持有符合条件的{entity.cn}记录。")
+    elif question.school is not None:
+        _tell_school(console, entity, rows)
+        console.print(f"{at} 时学校 {question.school} 的{entity.cn}共 {answer.total:,} 条，列出 {len(rows):,} 条。")
+    elif question.at is None:
+        _tell_history(console, entity, rows)
     else:
         for row in rows:
-            _tell_record(console, asked.entity, row, at)
+            _tell_record(console, entity, row, at)
     if answer.files:
         console.print(f"查了正式库、历史表与 {answer.files} 个归档文件。")
 
@@ -170,8 +188,7 @@ def _tell_record(console: Console, entity: Entity, row: Row, at: str) -> None:
     console.print(table("", ["字段", "名称", "值", "来源"], cells))
 
 
-def _tell_school(console: Console, asked: Asked, rows: Sequence[Row]) -> None:
-    entity = asked.entity
+def _tell_school(console: Console, entity: Entity, rows: Sequence[Row]) -> None:
     keys = [k for k in entity.key if k in entity.by_name]
     heads = ["省", "记录号", *(entity[k].cn for k in keys), "版本", "持有自", "在"]
     cells = [[r["node"], r["pk"], *(r[k] for k in keys), r["row_ver"], _local(r[HELD_FROM]), r[PLACE]] for r in rows]

@@ -46,7 +46,10 @@ def owner_of(store: Store, reader: Reader, node: Node, entity: Entity, pk: str, 
     if one is not None:
         return one
     for stored in (store.tables.golden[entity.name], store.tables["tombstone"]):
-        found = reader.connection.execute(sa.select(stored.c.node).where(stored.c.pk == pk)).scalars().first()
+        named = sa.select(stored.c.node).where(stored.c.node.in_(reader.nodes(stored)), stored.c.pk == pk)
+        if "entity" in stored.c:
+            named = named.where(stored.c.entity == entity.name)
+        found = reader.connection.execute(named).scalars().first()
         if found is not None:
             return str(found)
     raise unknown_record()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 from rich.console import Console
 
@@ -133,7 +132,4 @@ def provinces(store: Store, reader: Reader, node: Node, province: str | None) ->
     one = scope(node, province)
     if one is not None:
         return [node_literal(one)]
-    found: set[str] = set()
-    for stored in store.tables.golden.values():
-        found |= set(reader.connection.execute(sa.select(stored.c.node).distinct()).scalars())
-    return sorted(found)
+    return list(reader.nodes(*store.tables.golden.values()))

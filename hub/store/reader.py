@@ -79,6 +79,22 @@ class Reader:
         """The table of an entity's versions that ended and are not archived yet."""
         return self._tables.history[entity]
 
+    def nodes(self, *tables: sa.Table) -> tuple[str, ...]:
+        """Nodes that have rows in one of these tables whose key or index begins with the node, ascending.
+
+        From one to the next by that index: a question about a record whose province nobody said, put to each of them,
+        reads an index where it would read all provinces' rows.
+        """
+        found: set[str] = set()
+        with translated(self._where):
+            for table in tables:
+                last: Any = "0"
+                while last is not None:
+                    following = sa.select(sa.func.min(table.c.node)).where(table.c.node > last)
+                    last = self.connection.execute(following).scalar_one()
+                    found |= {str(last)} if last is not None else set()
+        return tuple(sorted(found))
+
     def read(
         self,
         entity: Entity,

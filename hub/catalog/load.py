@@ -84,6 +84,7 @@ def load_catalog(site_dictionaries: Path | None = None) -> Catalog:
         templates=templates,
         registry=_registry(entities),
         rules=_rules(),
+        rules_version=int(_yaml(ROOT / "rules.yaml")["version"]),
         codes=_codes(site_dictionaries),
     )
 

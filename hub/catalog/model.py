@@ -277,6 +277,8 @@ class Catalog:
     codes: Codes
     own: tuple[SourceSystem, ...] = ()
     """Systems of the province's own, from its mapping files; the shipped definitions have none."""
+    rules_version: int = 0
+    """Which edition of `rules.yaml` the rules are; a node's own thresholds do not count."""
 
     def source_tables(self) -> tuple[SourceTable, ...]:
         """All tables of all source systems."""

@@ -18,6 +18,7 @@ from hub.web.work import Plan, Telling, start, work_of
 from province_node.trial import BASIS, Trial, still_hit, try_rule
 from quality.places import place_above, school_names, within_schools
 from quality.quarantine_list import of_node, of_row
+from quality.web.rule_words import threshold_name
 from quality.web.rules import catalog_of, settings_of
 
 section: Final = Section("trials", "province_node.web", nodes=("province",))
@@ -70,7 +71,7 @@ def outcome(ask: Ask) -> Response:
     places = {**ask.site.catalog.codes.division_names, **names}
     return ask.page(
         "rules/trial.html", trial=trial, rule=rule, rows=shown, names=places, basis=BASIS[trial["basis"]],
-        levels=LEVELS, level=level, hits=sum(g[4] for g in groups), paging=where,
+        levels=LEVELS, level=level, called=threshold_name, hits=sum(g[4] for g in groups), paging=where,
         entities={e.name: e.cn for e in ask.site.catalog.entities.values()} | {"run": "本轮"},
     )  # fmt: skip
 

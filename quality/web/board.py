@@ -36,12 +36,15 @@ from quality.web.wording import source_name
 section: Final = Section("board", "quality.web")
 LOOK: Final = ("query", "audit")
 TOP: Final = 15
+# More groups of bars than this are hatching; the table below has them all.
+DRAWN: Final = 12
+ALL: Final = 40
 
 
 @dataclass(frozen=True)
 class Chart:
     """One chart and its table. `kind`: bars, lines or stack; `series`: (name, values), None where there is none;
-    `links`: an address per category, or per series and category; `percent`: values are shares."""
+    `links`: an address per category, or per series and category; `percent`: values are shares; `unit`: what is counted."""
 
     name: str
     title: str
@@ -53,6 +56,7 @@ class Chart:
     links: tuple[tuple[str, ...], ...]
     percent: bool = False
     empty: str = ""
+    unit: str = ""
 
     @property
     def blank(self) -> bool:
@@ -88,6 +92,7 @@ def data(ask: Ask) -> Response:
     return JSONResponse(
         {
             "kind": chart.kind, "title": chart.title, "categories": chart.categories, "percent": chart.percent,
+            "unit": chart.unit, "most": DRAWN if chart.kind == "bars" and len(chart.series) > 1 else ALL,
             "series": [{"name": n, "data": v} for n, v in chart.series], "links": chart.links,
         }
     )  # fmt: skip
@@ -124,7 +129,7 @@ def _rates(ask: Ask, place: str) -> Chart:
     level = {"city": "各市", "county": "各县", "school": "各校"}[found[0].level] if found else "各地"
     links = tuple(_down(p) for p in shown)
     return Chart(
-        "rates", f"{level}质量率", f"第 {run} 轮；从低到高" if run else "", "bars", (level, *DIMENSIONS.values()),
+        "rates", f"{level}质量率", (f"第 {run} 轮；从低到高" + (f"，图中为最低的 {DRAWN} 个" if len(found) > DRAWN else "")) if run else "", "bars", (level, *DIMENSIONS.values()),
         tuple(named.get(p.code, p.code) for p in shown),
         tuple((cn, tuple(p.share(d) for p in shown)) for d, cn in DIMENSIONS.items()),
         tuple(links for _ in DIMENSIONS), percent=True, empty="还没有质量率：请由数据工程师先在【调度】中运行一轮。",
@@ -154,7 +159,7 @@ def _trend(ask: Ask, place: str) -> Chart:
     runs = tuple(f"第 {run} 轮" for run, _ in found)
     links = [f"/rules?{urlencode({'dimension': d})}" for d in DIMENSIONS]
     return Chart(
-        "trend", "各轮质量率", "最近 30 轮", "lines", ("轮次", *DIMENSIONS.values()), runs,
+        "trend", "各轮质量率", "最近 30 轮；纵轴不从零起", "lines", ("轮次", *DIMENSIONS.values()), runs,
         tuple((cn, tuple(some.get(d) for _, some in found)) for d, cn in DIMENSIONS.items()),
         tuple(tuple(link for _ in runs) for link in links), percent=True, empty="还没有运行过。",
     )  # fmt: skip
@@ -168,7 +173,7 @@ def _ageing(ask: Ask, _place: str) -> Chart:
     return Chart(
         "ageing", "未结冲突的时长", "自发现之轮起；点开为该状态的清单，最久的在前", "stack", ("时长", *found),
         bands if found else (), tuple((s, tuple(n)) for s, n in found.items()), links,
-        empty="未发现问题：没有未结的冲突。",
+        empty="未发现问题：没有未结的冲突。", unit="条",
     )  # fmt: skip
 
 
@@ -183,7 +188,7 @@ def _platforms(ask: Ask, _place: str) -> Chart:
     links = tuple(tuple("/conflicts?" + urlencode({"authority": c[0], **q}) for c in found) for q in queries)
     return Chart(
         "platforms", "源头平台的更正", "按数据项的权威源", "bars", ("平台", *(n for n, _ in series)),
-        tuple(source_name(ask.site.catalog, c[0]) for c in found), series, links, empty="没有冲突须由源头平台更正。",
+        tuple(source_name(ask.site.catalog, c[0]) for c in found), series, links, empty="没有冲突须由源头平台更正。", unit="条",
     )  # fmt: skip
 
 
@@ -203,7 +208,7 @@ def _rules(ask: Ask, _place: str) -> Chart:
     return Chart(
         "rules", "命中最多的规则", f"前 {TOP} 条，未关闭的", "stack", ("规则", *(n for n, _ in series)),
         tuple(f"{r} {rules[r].name}" if r in rules else r for r, _ in top), series, links,
-        empty="未发现问题：没有未关闭的命中。",
+        empty="未发现问题：没有未关闭的命中。", unit="行",
     )  # fmt: skip
 
 
@@ -220,7 +225,7 @@ def _peers(ask: Ask, _place: str) -> Chart:
 def _cases(ask: Ask, _place: str) -> Chart:
     with ask.site.store.reading() as reader:
         found = peers(reader, _scopes(ask))
-    names = ("退回未改正（行）", "未关闭的跨省核查", "未入库的批次", "在库记录", "最近入库")
+    names = ("退回未改正行", "未结核查", "未入库批次", "在库记录", "最近入库")
     table: tuple[tuple[str, tuple[Any, ...]], ...] = (
         (names[0], tuple(p.open_back for p in found)), (names[1], tuple(p.cases for p in found)),
         (names[2], tuple(p.refused for p in found)), (names[3], tuple(f"{p.held:,}" for p in found)),
@@ -241,7 +246,7 @@ def _returned(ask: Ask, _place: str) -> Chart:
     return Chart(
         "returned", "退回各省的行，按规则", "未改正的", "stack", ("规则", "行"),
         tuple(f"{r} {rules[r].name}" if r in rules else r for r, _ in found), (("行", tuple(n for _, n in found)),),
-        (tuple("/quarantine?" + urlencode({"rule": r}) for r, _ in found),), empty="未发现问题：没有退回未改正的行。",
+        (tuple("/quarantine?" + urlencode({"rule": r}) for r, _ in found),), empty="未发现问题：没有退回未改正的行。", unit="行",
     )  # fmt: skip
 
 

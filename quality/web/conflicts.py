@@ -75,6 +75,7 @@ def find(ask: Ask) -> Response:
 def waiting(ask: Ask) -> Iterable[Queue]:
     """What waits for this person: to decide, assigned, overdue."""
     if not ask.visitor.may("propose"):
+        yield from _open_ones(ask)
         return
     scopes, day = ask.scopes("query"), today(ask.at)
     with ask.site.store.reading() as reader:
@@ -88,6 +89,17 @@ def waiting(ask: Ask) -> Iterable[Queue]:
         returned = rows(state=("已提议",), proposer=(ask.operator.person,))
         yield Queue("本人暂存或被驳回", returned, "/conflicts?state=已提议&own=1", "warn")
         yield Queue("逾期", rows(state=OPEN, overdue=day), "/conflicts?overdue=1", "bad")
+
+
+def _open_ones(ask: Ask) -> Iterable[Queue]:
+    """For who only looks: what is open in the own school or area, and what the platforms have to put right."""
+    if not ask.visitor.may("query"):
+        return
+    with ask.site.store.reading() as reader:
+        for label, states, href in (
+            ("未结冲突", OPEN, "/conflicts"), ("待源头更正", ("退回源头平台",), "/conflicts?state=退回源头平台"),
+        ):  # fmt: skip
+            yield Queue(label, count(reader, ask.site.party, ask.scopes("query"), Filter(state=states)), href)
 
 
 def _seek(ask: Ask, total: int, size: int) -> tuple[Seek, int]:

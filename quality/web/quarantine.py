@@ -163,10 +163,10 @@ def _told(ask: Ask, wanted: Wanted) -> Iterator[list[str | None]]:
 @section.queue
 def held_out(ask: Ask) -> list[Queue]:
     """Rows kept out in the visitor's scope."""
-    if not ask.visitor.may("propose", "review"):
+    if not ask.visitor.may(*LOOK):
         return []
     with ask.site.store.reading() as reader:
-        found = count(reader, of_node(reader, ask.site.party), ask.scopes("query"), Wanted())
+        found = count(reader, of_node(reader, ask.site.party), _scopes(ask), Wanted())
     return [Queue("隔离数据", found, "/quarantine", "bad")]
 
 

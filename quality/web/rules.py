@@ -10,19 +10,22 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+import sqlalchemy as sa
 from starlette.responses import Response
 
 from hub.catalog import Catalog, Rule
 from hub.catalog.tuning import ENABLED, tuned
 from hub.errors import HubError, UsageError
 from hub.settings import approved_rules, keep_rules, open_node
+from hub.store.ledger import RUN
 from hub.web import Ask, Queue, Section, not_here
 from hub.web.listing import Chip, Condition, chips, facet
 from hub.web.refusals import status_of
 from quality.places import school_names
 from quality.rule_changes import Change, State, approved, changes, decide, draft, withdraw
 from quality.rule_hits import Hits, authorities, hits, standing_groups
-from quality.web.wording import SOURCES, source_name
+from quality.web.rule_words import condition_words, threshold_name, threshold_text
+from quality.web.wording import SOURCES, field_name, source_name
 
 section: Final = Section("rules", "quality.web")
 own: Final = Section("rule-changes", "quality.web", nodes=("province",))
@@ -59,6 +62,7 @@ def listing(ask: Ask) -> Response:
     with ask.site.store.reading() as reader:
         found = hits(reader, ask.site.party, _scopes(ask))
         waiting = {c.rule for c in changes(reader, state=str(State.WAITING))}
+        run = reader.connection.execute(sa.select(sa.func.max(RUN.c.run_no))).scalar_one()
     moved = approved_rules(ask.site.node.folder)
     every = [Shown(r, found.get(r.id, Hits()), r.id in waiting, r.id in moved) for r in rules.values()]
     shown = [s for s in every if _passes(ask, s)]
@@ -68,6 +72,8 @@ def listing(ask: Ask) -> Response:
     return ask.page(
         "rules/list.html", rules=shown, total=len(every), facets=facets, conditions=fields, chips=named,
         others={k: n for k, n in found.items() if k not in rules}, waiting=waiting, province=ask.site.party != "moe",
+        version=ask.site.catalog.rules_version, registry=ask.site.catalog.registry.version, run=run,
+        called=threshold_name, text=threshold_text,
     )  # fmt: skip
 
 
@@ -119,19 +125,17 @@ def _detail(ask: Ask, *, error: HubError | None = None) -> Response:
         entities={e.name: e.cn for e in catalog.entities.values()}, shipped=ask.site.catalog.rules[rule.id],
         levels=LEVELS, executed=EXECUTED, province=ask.site.party != "moe", person=ask.operator.person,
         differs=agreed != approved_rules(ask.site.node.folder).get(rule.id, {}), waits=str(State.WAITING),
-        text=_text, said=_said,
+        text=threshold_text, said=_said, called=threshold_name, condition=condition_words(catalog, rule),
+        version=catalog.rules_version, fields=lambda e, f: field_name(catalog, e, f),
     )  # fmt: skip
-
-
-def _text(value: Any) -> str:
-    """A threshold as it is typed."""
-    return "，".join(str(v) for v in value) if isinstance(value, tuple | list) else str(value)
 
 
 def _said(change: Change) -> str:
     """A change in words."""
     words = {True: "启用", False: "停用"}
-    return "；".join(words[v] if k == ENABLED else f"{k} 改为 {_text(v)}" for k, v in change.settings.items())
+    return "；".join(
+        words[v] if k == ENABLED else f"{threshold_name(k)}改为 {threshold_text(v)}" for k, v in change.settings.items()
+    )
 
 
 @own.post("/rules/{rule}/draft", allow="draft_rule")
@@ -181,7 +185,7 @@ def _one(rule: Rule, name: str, like: object, given: str) -> Any:
     except ValueError:
         value = None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError("E3530", f"阈值 {name} 须为数字", where=f"规则 {rule.id}", step="改正后再提交")
+        raise UsageError("E3530", f"阈值“{threshold_name(name)}”须为数字", where=f"规则 {rule.id}", step="改正后再提交")
     return value
 
 

@@ -14,6 +14,9 @@ from quality.board import DIMENSIONS, ageing, peers, rates, trend, whole
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
 from tests.web.consoles import AT, Console
 
+# The lowest value on the axis of every chart of bars, as it is drawn.
+LEAST_OF_BARS = """[...document.querySelectorAll("[data-drawn]")].map((b) => echarts.getInstanceByDom(b).getOption())
+.filter((o) => o.series[0].type === "bar").map((o) => [...o.xAxis, ...o.yAxis].find((a) => a.type === "value").min)"""
 ALL = (Scope(),)
 
 
@@ -87,6 +90,9 @@ def test_charts_are_drawn_without_a_breach_of_policy_by_day_and_by_night_and_a_b
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
         assert axe(page) == [], scheme
+        assert page.evaluate(LEAST_OF_BARS) == [0] * page.locator("[data-drawn]:not(#trend *)").count(), (
+            "bars begin at 0"
+        )
         screen(page, f"board-{scheme}")
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH
     box = page.locator("#rates canvas").first

@@ -17,6 +17,7 @@ from hub.settings import open_node
 from hub.store.exchange_tables import RETURNED_ROW
 from hub.store.ledger import QUARANTINE
 from quality.quarantine_list import Wanted, count, every, of_node, page
+from quality.web.rule_words import THRESHOLDS, condition_words
 from tests.web.browsing import WIDTH, axe, screen, sign_in, watch
 from tests.web.consoles import Console, ended
 
@@ -183,3 +184,26 @@ def test_the_pages_of_rules_and_quarantine_bar_nobody(page: Page, console: Conso
 @pytest.mark.parametrize("path", ["/quarantine/xs/0:0", "/rules/XX99", "/quarantine/nothing/1:1"])
 def test_what_is_not_there_answers_404(console: Console, path: str) -> None:
     assert console.as_("业务主管").get(path).status_code == 404
+
+
+def test_rules_are_told_in_words_with_their_edition(console: Console) -> None:
+    client, rules = console.as_("业务主管"), console.site.catalog.rules
+    assert {name for rule in rules.values() for name in rule.thresholds} <= set(THRESHOLDS)
+    listed = client.get("/rules").text
+    assert f"规则集第 {console.site.catalog.rules_version} 版，共 {len(rules)} 条" in listed
+    assert console.site.catalog.rules_version > 0
+    page = client.get("/rules/YX17").text
+    assert "学制取值（年）" in page
+    assert "学制∉{1,1.5," in page
+    assert condition_words(console.site.catalog, rules["GL03"]) == "所在班号 不在本校 【班级】"
+
+
+def test_who_only_looks_finds_the_open_work_of_the_own_scope_on_the_workbench(console: Console) -> None:
+    """A school's clerk mends at the source: an empty first page would not tell what."""
+    for role in ("学校管理者", "审计负责人"):
+        page = console.as_(role).get("/").text
+        assert "未结冲突" in page
+        assert "隔离数据</span>" in page
+    with console.store.reading() as reader:
+        held = count(reader, of_node(reader, "13"), (Scope(),), Wanted())
+    assert f"<span>隔离数据</span><b>{held:,}</b>" in page

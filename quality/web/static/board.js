@@ -8,10 +8,11 @@
 
   function option(data) {
     const ink = css("--ink"), line = css("--line"), lying = data.kind === "stack" && data.categories.length > 6;
-    const dark = css("--dark") && !matchMedia("print").matches;
+    const paper = matchMedia("print").matches, dark = css("--dark") && !paper;
     const numbers = data.series.filter((s) => s.data.every((v) => typeof v !== "string"));
-    const lowest = Math.min(1, ...numbers.flatMap((s) => s.data).filter((v) => v !== null));
-    const values = {type: "value", axisLabel: {color: ink, formatter: data.percent ? (v) => `${Math.round(1000 * v) / 10}%` : undefined},
+    // A bar's length is its value, so bars begin at zero; a line tells how things move and may begin higher.
+    const lowest = data.kind === "lines" ? Math.min(1, ...numbers.flatMap((s) => s.data).filter((v) => v !== null)) : 0;
+    const values = {type: "value", name: data.unit, nameTextStyle: {color: ink}, axisLabel: {color: ink, formatter: data.percent ? (v) => `${Math.round(1000 * v) / 10}%` : undefined},
       splitLine: {lineStyle: {color: line}}, min: data.percent ? Math.max(0, Math.floor(20 * lowest - 1) / 20) : 0, max: data.percent ? 1 : undefined,
       minInterval: data.percent ? undefined : 1};
     const names = {type: "category", data: data.categories, inverse: lying, axisLabel: {color: ink, interval: 0, width: lying ? 150 : 84, overflow: "truncate"},
@@ -22,7 +23,7 @@
       textStyle: {fontFamily: getComputedStyle(document.body).fontFamily, color: ink},
       grid: {left: 8, right: 16, top: 40, bottom: 8, containLabel: true},
       legend: {top: 4, textStyle: {color: ink}, itemWidth: 14, itemHeight: 9},
-      aria: {enabled: true, label: {description: data.title}, decal: {show: numbers.length > 1}},
+      aria: {enabled: true, label: {description: data.title}, decal: {show: paper && numbers.length > 1}},
       tooltip: {trigger: "axis", renderMode: "richText", confine: true, backgroundColor: css("--paper"), borderColor: line, textStyle: {color: ink},
         valueFormatter: data.percent ? share : undefined},
       xAxis: lying ? values : names, yAxis: lying ? names : values,
@@ -35,7 +36,9 @@
     const answer = await fetch(box.dataset.chart, {headers: {accept: "application/json"}});
     if (!answer.ok) return;
     const data = await answer.json();
-    if (!data.categories.length) return;
+    if (!data.series.some((s) => s.data.some((v) => typeof v === "number" && v))) return; // nothing to draw: the table says so
+    data.categories = data.categories.slice(0, data.most);
+    data.series.forEach((s) => { s.data = s.data.slice(0, data.most); });
     box.hidden = false;
     const chart = window.echarts.init(box, null, {renderer: "canvas"});
     chart.setOption(option(data));
@@ -50,6 +53,10 @@
 
   document.querySelectorAll("[data-chart]").forEach(draw);
   addEventListener("resize", () => made.forEach(([chart]) => chart.resize()));
-  addEventListener("beforeprint", () => made.forEach(([chart]) => chart.resize()));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => made.forEach(([chart, data]) => chart.setOption(option(data), true)));
+  // On paper: dark ink on white, and patterns, because colours become greys.
+  const anew = () => made.forEach(([chart, data]) => { chart.setOption(option(data), true); chart.resize(); });
+  addEventListener("beforeprint", anew);
+  addEventListener("afterprint", anew);
+  matchMedia("print").addEventListener("change", anew);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
 })();

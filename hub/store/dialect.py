@@ -93,8 +93,10 @@ class Dialect(Protocol):
         """Makes what the store needs beside its tables; called after every upgrade, also one that found nothing."""
         ...
 
-    def standing_sql(self, tables: Tables) -> Sequence[str]:
-        """What `after_upgrade` makes, as statements for an administrator."""
+    def script(self, sql: str, tables: Tables, *, fresh: bool) -> str:
+        """An upgrade's statements as the script that an administrator runs, with what `before_upgrade` and
+        `after_upgrade` do beside them. `fresh`: the database is empty.
+        """
         ...
 
     def analyse(self, connection: sa.Connection, table: str, columns: Sequence[str] = ()) -> None:

@@ -25,7 +25,7 @@ from hub.store.oracle_charset import GBK, guard, refusal, unholdable
 from hub.store.oracle_ddl import compare
 from hub.store.oracle_faults import UNIQUE, named
 from hub.store.oracle_session import character_set, oracle_engine, refuse_unknown
-from hub.store.oracle_stage import REJECT, drop_stages, make_standing, stage_name, standing_statements
+from hub.store.oracle_stage import REJECT, drop_stages, make_standing, script, stage_name
 from hub.store.stage import rows_table
 from hub.store.staged import Staged
 from hub.store.tables import Tables, plain_columns
@@ -66,8 +66,8 @@ class Oracle:
     def serialise(self, connection: sa.Connection) -> None:
         """No lock survives DDL here; a second migration at the same time fails on the first one's version row."""
 
-    def standing_sql(self, tables: Tables) -> Sequence[str]:
-        return standing_statements(tables)
+    def script(self, sql: str, tables: Tables, *, fresh: bool) -> str:
+        return script(sql, tables, fresh=fresh)
 
     def before_upgrade(self, connection: sa.Connection, tables: Tables) -> None:
         drop_stages(connection, tables)

@@ -30,6 +30,8 @@ class RestartableOracle(OracleImpl):
     __dialect__ = "oracle"
 
     def _exec(self, construct: Any, *args: Any, **options: Any) -> Any:
+        if self.as_sql and isinstance(construct, sa.Insert):
+            construct = construct.inline()  # or it asks for its row back by a bind, which a script does not have
         try:
             return super()._exec(construct, *args, **options)
         except sa.exc.DatabaseError as error:

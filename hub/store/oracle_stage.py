@@ -23,6 +23,17 @@ from hub.store.stage import effect_table, rows_table, twice_table, wanted_table
 from hub.store.tables import Tables
 
 NO_SUCH_TABLE, NAME_TAKEN = 942, 955
+# Constraints name states in 汉字, so the client's character set matters; `&` and blank lines must mean nothing.
+_HEAD = """\
+-- 以本系统的 Oracle 用户在 SQL*Plus 中执行。
+-- 文件按 UTF-8 保存，执行前设 NLS_LANG=AMERICAN_AMERICA.AL32UTF8，否则约束中的汉字会写坏。
+-- DDL 自动提交：中途出错时改正原因，由 hub db upgrade 接着做；它会跳过已做完的语句。
+-- 本程序从未在真实的 Oracle 上运行过，本脚本亦然（见 deploy/oracle/README.md）。
+WHENEVER SQLERROR EXIT FAILURE
+SET SQLBLANKLINES ON
+SET DEFINE OFF
+
+"""
 REJECT = sa.Table(
     "load_reject",
     sa.MetaData(),
@@ -55,10 +66,25 @@ def stage_ddl(table: sa.Table, dialect: sa.Dialect) -> str:
     return made.replace("CREATE TEMPORARY TABLE", "CREATE GLOBAL TEMPORARY TABLE") + " ON COMMIT DELETE ROWS"
 
 
-def standing_statements(tables: Tables) -> list[str]:
-    """What an administrator runs where the hub may not make tables."""
+def script(sql: str, tables: Tables, *, fresh: bool) -> str:
+    """What an administrator runs in SQL*Plus where the hub may not make tables: each statement ended by `/` alone.
+
+    Stages are made anew as an upgrade by the hub makes them; `fresh`: none stands yet.
+    """
     made = oracle.dialect()  # type: ignore[no-untyped-call]
-    return [*(stage_ddl(t, made) for t in standing(tables)), str(CreateTable(REJECT).compile(dialect=made)).strip()]
+    reject = str(CreateTable(REJECT).compile(dialect=made)).strip()
+    drops = [] if fresh else [_passing(f"DROP TABLE {t.name}", NO_SUCH_TABLE) for t in standing(tables)]
+    creates = [stage_ddl(t, made) for t in standing(tables)]
+    last = reject if fresh else _passing(reject, NAME_TAKEN)
+    return _HEAD + sql + "".join(f"{statement}\n\n/\n\n" for statement in (*drops, *creates, last))
+
+
+def _passing(statement: str, bar: int) -> str:
+    """DDL as a block in which the error `bar` says that it is done already."""
+    return (
+        f"BEGIN\n  EXECUTE IMMEDIATE '{statement}';\n"
+        f"EXCEPTION WHEN OTHERS THEN IF SQLCODE <> -{bar} THEN RAISE; END IF;\nEND;"
+    )
 
 
 def make_standing(connection: sa.Connection, tables: Tables) -> None:

@@ -82,9 +82,10 @@ class Temporary(ABC):
         connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE {match}")
         connection.exec_driver_sql(f"DROP TABLE {INCOMING}")
 
-    def standing_sql(self, tables: Tables) -> Sequence[str]:
-        del tables
-        return ()
+    def script(self, sql: str, tables: Tables, *, fresh: bool) -> str:
+        """Nothing stands beside the described tables."""
+        del tables, fresh
+        return sql
 
     def before_upgrade(self, connection: sa.Connection, tables: Tables) -> None:  # noqa: B027 - nothing to do
         """Nothing stands that could be in the way."""

@@ -268,7 +268,8 @@ class Store:
         with EnvironmentContext(Config(), script, fn=steps, **options) as environment:
             environment.configure(dialect_name=self._engine.dialect.name, output_buffer=out, transactional_ddl=True)
             environment.run_migrations()
-        return out.getvalue() + "".join(f"{s};\n\n" for s in self._dialect.standing_sql(self.tables))
+        sql = out.getvalue()
+        return sql if since == _head() else self._dialect.script(sql, self.tables, fresh=since is None)
 
     def make_parts(self, node: str) -> None:
         """A node's part of every golden table, where there are parts; called when a province joins.

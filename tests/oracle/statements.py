@@ -127,7 +127,8 @@ def _standing(tables: Tables, made: sa.Dialect) -> list[str]:
     return [*(stage_ddl(t, made) for t in standing(tables)), *drops, str(CreateTable(REJECT).compile(dialect=made))]
 
 
-def of_script(path: Path) -> list[str]:
-    """Statements of a SQL*Plus script, each ended by a line that holds `/` alone; comments left out."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("--")]
+def of_script(script: Path | str) -> list[str]:
+    """Statements of a SQL*Plus script, each ended by a line that holds `/` alone; comments and settings left out."""
+    text = script.read_text(encoding="utf-8") if isinstance(script, Path) else script
+    lines = [line for line in text.splitlines() if not line.startswith(("--", "SET ", "WHENEVER "))]
     return [s.strip() for s in "\n".join(lines).split("\n/") if s.strip()]

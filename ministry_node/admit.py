@@ -75,6 +75,13 @@ def sealed_faults(
         rows=manifest.rows.total,
         where=where,
     )
+    _check_registered(manifest, registered)
+    return Terms(certs, warnings)
+
+
+def _check_registered(manifest: Manifest, registered: Registered) -> None:
+    """E_SCHEMA unless kind, schema, code set and entities are ones we hold (protocol 3.3)."""
+    where = manifest.batch_id
     if manifest.kind not in KINDS:
         raise refused("E_SCHEMA", f"本节点不接收这种批次： {manifest.kind}", where=where)
     if manifest.kind == "heartbeat" and manifest.files:
@@ -87,7 +94,6 @@ def sealed_faults(
         apart = {CENSUS: CENSUS_KINDS, ANSWER: {"delta"}}.get(entry.entity, ())
         if entry.entity not in registered.catalog.entities and manifest.kind not in apart:
             raise refused("E_SCHEMA", f"第 {entry.n} 个文件的实体没有登记", where=entry.name)
-    return Terms(certs, warnings)
 
 
 def header_of(verified: VerifiedManifest) -> BatchHeader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -19,7 +19,7 @@ from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
 from ministry_node import case_pages as pages
 from ministry_node import cases
-from ministry_node.case_pages import Detail, Filter
+from ministry_node.case_pages import Detail, Filter, Line
 from ministry_node.cli import ministry_of
 from ministry_node.matching_run import rescan_all, rotate_key
 
@@ -65,11 +65,7 @@ def list_(
         if not found.lines:
             console.print("未发现问题：没有符合条件的核查。")
             return
-        heads = ["编号", "状态", "进展", "各省", "轮次", "下发", "期限", "催办"]
-        rows = [[x.case_no, x.state, x.outlook, "；".join(x.provinces), x.round_no, (x.issued_at or "")[:10],
-                 f"{x.due or ''}{'（逾期）' if x.overdue else ''}", f"{x.reminders} {STAGES[x.stage]}".strip()]
-                for x in found.lines]  # fmt: skip
-        console.print(table("跨省核查", heads, rows))
+        console.print(table("跨省核查", _HEADS, [_cells(line) for line in found.lines]))
         console.print(f"共 {total:,} 条　" + "　".join(f"{s} {n:,}" for s, n in counts.items()))
         if found.after:
             console.print(f"下一页：--after {found.after}")
@@ -171,6 +167,17 @@ def rotate(ctx: typer.Context, by: By, second: Second) -> None:
             node, by=by, second=second, at=shell.now(), rng=os.urandom, progress=lambda w: progress.step("比对", w)
         )
     emit(shell, {"version": number}, lambda c: c.print(f"比对密钥第 {number} 版已启用"))
+
+
+_HEADS: Final = ("编号", "状态", "进展", "各省", "轮次", "下发", "期限", "催办")
+
+
+def _cells(line: Line) -> list[object]:
+    """A case as a row of the list."""
+    due = f"{line.due or ''}{'（逾期）' if line.overdue else ''}"
+    reminded = f"{line.reminders} {STAGES[line.stage]}".strip()
+    issued, provinces = (line.issued_at or "")[:10], "；".join(line.provinces)
+    return [line.case_no, line.state, line.outlook, provinces, line.round_no, issued, due, reminded]
 
 
 def _act(ctx: Any, action: Any, word: str) -> None:

@@ -143,9 +143,13 @@ def waits_no_more(desk: Desk, batch: str) -> None:
 
 
 def clear(desk: Desk, party: str, names: Iterable[str]) -> None:
-    """Unlinks from `ready/`. Call after the copies are durable and the decision is committed."""
+    """Unlinks from `ready/`. Call after the copies are durable and the decision is committed.
+
+    A manifest that was overwritten meanwhile stays: another batch under the same number is a fork, and the next look
+    tells it. A part that was overwritten goes, since the copy decides (protocol 15 #37).
+    """
     for name in names:
-        desk.server.remove_ready(party, name)
+        desk.server.remove_ready(party, name, as_taken=name.endswith(".dsse"))
 
 
 def parts_of(batch: str, names: Iterable[str]) -> Iterator[str]:

@@ -118,15 +118,7 @@ def _next_in_line(
     with _plaintext(desk, manifest.batch_id) as folder:
 
         def files() -> Files:
-            return verified_files(
-                manifest,
-                paths,
-                folder,
-                catalog=desk.catalog,
-                key=desk.keyring.opening([entry.keyid for entry in terms.certs]),
-                certs=[entry.cert for entry in terms.certs],
-                decoder=bench.decoder,
-            )
+            return _opened(bench, manifest, paths, folder, terms)
 
         try:
             if desk.keyring.trust.freshness(desk.judged_at) is Freshness.EXPIRED:
@@ -149,6 +141,19 @@ def _next_in_line(
             if failure.code != _VALUE_DOES_NOT_FIT:
                 raise
             return _answer(desk, case, of_rows(failure, manifest.batch_id))
+
+
+def _opened(bench: Bench, manifest: Manifest, paths: tuple[Path, ...], folder: Path, terms: Terms) -> Files:
+    """The parts once more, decrypted into `folder` the first time."""
+    return verified_files(
+        manifest,
+        paths,
+        folder,
+        catalog=bench.desk.catalog,
+        key=bench.desk.keyring.opening([entry.keyid for entry in terms.certs]),
+        certs=[entry.cert for entry in terms.certs],
+        decoder=bench.decoder,
+    )
 
 
 def _tripped(desk: Desk, manifest: Manifest, stock: StockFacts, files: Callable[[], Files]) -> RefusedError | None:

@@ -6,6 +6,7 @@ of `hub ca` is for trials: in production the education CA issues certificates an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from hub.cli.shell import shell_of
 from hub.errors import InputError, UsageError
 from hub.keyring import ENC_CERT, SIGN_CERT
 from hub.roles import two_persons
+from hub.settings import Node
 from hub.transport.durable import write_durably
 from hub.trust.authority import LabAuthority
 from hub.trust.build import MemberEntry, SignEntry, TrustDraft, trust_list_payload
@@ -77,16 +79,7 @@ def found(
     roots = [_certificate(path) for path in root]
     if len({r.fingerprint(hashes.SHA256()) for r in roots}) != ROOTS:
         raise UsageError("E1079", f"应给出 {ROOTS} 把不同的离线密钥的证书", where="--root", step="--root 写三次")
-    own = SignEntry(_certificate(node.keys / SIGN_CERT), MINISTRY_ROLES)
-    members = (
-        MemberEntry(
-            MINISTRY,
-            (own, *(SignEntry(cert, ROOT_ROLES) for cert in roots)),
-            (_certificate(node.keys / ENC_CERT),),
-            ssh_host_keys=host_key or [],
-        ),
-        MemberEntry(ESCROW, (), (_certificate(escrow),)),
-    )
+    members = _founders(node, roots, escrow, host_key or [])
     lists = [read(path.parent, path.name, MAX_CRL) for path in crl]
     draft = TrustDraft(members=members, anchors=[_certificate(path) for path in anchor], crls=lists)
     payload = trust_list_payload(draft, version=1, issued=shell.now())
@@ -160,6 +153,16 @@ def revocations(
     shell = shell_of(ctx)
     write_durably([_authority(ca_folder).crl(number, now=shell.now())], out, MAX_CRL, mode=0o644)
     emit(shell, {"file": str(out), "number": number}, lambda c: c.print(f"✔ 第 {number} 号吊销列表：{out}"))
+
+
+def _founders(
+    node: Node, roots: Sequence[x509.Certificate], escrow: Path, host_keys: Sequence[str]
+) -> tuple[MemberEntry, ...]:
+    """Who stands in the first list: the ministry with its own and the offline keys, and the escrow."""
+    own = SignEntry(_certificate(node.keys / SIGN_CERT), MINISTRY_ROLES)
+    signing = (own, *(SignEntry(cert, ROOT_ROLES) for cert in roots))
+    ministry = MemberEntry(MINISTRY, signing, (_certificate(node.keys / ENC_CERT),), ssh_host_keys=list(host_keys))
+    return (ministry, MemberEntry(ESCROW, (), (_certificate(escrow),)))
 
 
 def _authority(folder: Path) -> LabAuthority:

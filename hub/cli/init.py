@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -53,15 +54,15 @@ def init(
     node = make_node(folder, values, pin or [], os.urandom)
     steps = _steps(node, pinned=bool(pin))
     document = {"node": node.party, "folder": str(node.folder), "settings": values, "next": steps}
+    emit(shell, document, lambda console: _tell(console, node, values, steps))
 
-    def render(console: Console) -> None:
-        console.print(f"✔ {node.settings.name}（{node.party}）　{node.folder}")
-        console.print(f"数据库 {values['database']}　交换 {values['transport']}")
-        console.print("下一步：")
-        for number, step in enumerate(steps, 1):
-            console.print(f"  {number}. {step}")
 
-    emit(shell, document, render)
+def _tell(console: Console, node: Node, values: Mapping[str, Any], steps: Sequence[str]) -> None:
+    console.print(f"✔ {node.settings.name}（{node.party}）　{node.folder}")
+    console.print(f"数据库 {values['database']}　交换 {values['transport']}")
+    console.print("下一步：")
+    for number, step in enumerate(steps, 1):
+        console.print(f"  {number}. {step}")
 
 
 def _of_province(party: str, file: Path | None, database: str | None, transport: str | None) -> dict[str, Any]:

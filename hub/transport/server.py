@@ -49,6 +49,7 @@ class ServerTransport:
         self.root = root
         self._names = names
         self._rest = rest
+        self._taken: dict[tuple[str, str], tuple[int, ...]] = {}
 
     def prepare(self, party: str) -> None:
         """Create a party's folders where they are missing, owned by whoever runs this: for `folder:` and tests.
@@ -83,14 +84,20 @@ class ServerTransport:
                 raise _refused(name, "文件属主不是该省账号")
             if status.st_size > limit:
                 raise too_large(name, limit)
+            self._taken[party, name] = _stamp(status)
             return write_durably(_to_the_end(source, name), dst, limit)
 
-    def remove_ready(self, party: str, name: str) -> None:
-        """Unlink from `ready/`, after the copy is durable; a no-op if it has gone already. Folders stay."""
+    def remove_ready(self, party: str, name: str, *, as_taken: bool = False) -> None:
+        """Unlink from `ready/`, after the copy is durable; a no-op if it has gone already. Folders stay.
+
+        `as_taken`: a file that was written to since `take` stays, because what is in it now nobody has read.
+        """
         check_name(name, self._names)
+        path, taken = self._ready(party) / name, self._taken.pop((party, name), None)
         with local_disk(name):
             with suppress(FileNotFoundError, IsADirectoryError):
-                os.unlink(self._ready(party) / name)
+                if not as_taken or taken in (None, _stamp(path.lstat())):
+                    os.unlink(path)
             sync_folder(self._ready(party))
 
     def publish(self, party: str, name: str, content: bytes | Path, *, replace: bool = False) -> bool:
@@ -187,6 +194,11 @@ class ServerTransport:
 
     def _ready(self, party: str) -> Path:
         return self._home(party) / "in" / "ready"
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is written to or another one takes its name."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _is(path: Path, status: os.stat_result) -> bool:

@@ -133,7 +133,13 @@ def run(
             progress=progress.step,
         )
         pairs = table_digests(done.lab) if compare else ()
-    document: dict[str, Any] = {
+    emit(shell, _run_document(done, pairs), lambda c: _tell_run(c, ctx, done, pairs))
+    if code := _code(done, pairs):
+        raise typer.Exit(code)
+
+
+def _run_document(done: LabRound, pairs: tuple[TablePair, ...]) -> dict[str, Any]:
+    return {
         "round": round_document(done.round),
         "published": [asdict(p) for p in done.published],
         "delivered": [asdict(d) for d in done.delivered],
@@ -142,9 +148,6 @@ def run(
         "ignored": [asdict(i) for h in done.listened for i in h.ignored],
         "digests": [{**asdict(p), "equal": p.equal} for p in pairs],
     }
-    emit(shell, document, lambda c: _tell_run(c, ctx, done, pairs))
-    if code := _code(done, pairs):
-        raise typer.Exit(code)
 
 
 def _code(done: LabRound, pairs: tuple[TablePair, ...]) -> int:

@@ -45,6 +45,8 @@ OFFLINE: Final = "offline-keys"
 ROOTS: Final = ("root1", "root2", "root3")
 # A list that lapses within these days is renewed before a round: it is valid for 30 (protocol 10.1).
 RENEW_BEFORE: Final = timedelta(days=10)
+# Longer than a list lives: a list that lapsed is told as that (protocol 15 #19), not as a missing CRL.
+_CRL_DAYS: Final = 60
 _DAYS: Final = 3650
 _README: Final = """这里是实验环境的开发密钥，仅供演示和测试。
 
@@ -164,7 +166,7 @@ def renew_trust(lab: Path, province: Node, ministry: Node, current: TrustList, *
     last = parse_envelope((ministry.trust / name).read_bytes(), PayloadType.TRUST_LIST, where=name).payload
     data = amend.next_version(last, issued=at)
     number = max(crl.number for crl in current.crls.by_issuer.values()) + 1
-    amend.renew_crls(data, [authority.crl(number, now=at)], current.anchors)
+    amend.renew_crls(data, [authority.crl(number, now=at, days=_CRL_DAYS)], current.anchors)
     payload, trust = amend.finish(data)
     name = trust_list_name(trust.version)
     signers = [_root(offline, root).signer for root in ROOTS[:2]]
@@ -200,7 +202,9 @@ def _issue(
         MemberEntry(ESCROW, (), (escrow.cert,)),
         MemberEntry(party, (SignEntry(signing[party].cert, province_roles(party)),), (opening[party].cert,)),
     )
-    draft = TrustDraft(members=members, anchors=(authority.cert,), crls=(authority.crl(version, now=at),))
+    draft = TrustDraft(
+        members=members, anchors=(authority.cert,), crls=(authority.crl(version, now=at, days=_CRL_DAYS),)
+    )
     envelope, trust = build_trust_list(draft, [r.signer for r in roots[:2]], version=version, issued=at)
     for node in (province, ministry):
         node.trust.mkdir(mode=0o700, exist_ok=True)

@@ -82,6 +82,12 @@ def run_lab(
     )  # fmt: skip
     settled = run_round(lab.province, options, nonce=lambda: rng(32).hex(), progress=progress)
     published = (*left, *publish_pending(lab.province, at=at, rng=rng, progress=progress))
+    delivered, intakes, listened = _exchange(lab, at, progress)
+    return LabRound(lab, settled, published, tuple(delivered), tuple(intakes), tuple(listened))
+
+
+def _exchange(lab: Lab, at: datetime, progress: Progress) -> tuple[list[Delivered], list[IntakeResult], list[Listened]]:
+    """Ship, take in, hear, as often as receipts make room for what waits."""
     delivered, intakes, listened = [], [], []
     while True:
         delivered.append(
@@ -92,8 +98,7 @@ def run_lab(
         progress("listen", "回执")
         listened.append(listen(lab.province, at=at))
         if not delivered[-1].waiting or not listened[-1].receipts:
-            break
-    return LabRound(lab, settled, published, tuple(delivered), tuple(intakes), tuple(listened))
+            return delivered, intakes, listened
 
 
 def table_digests(lab: Lab) -> tuple[TablePair, ...]:

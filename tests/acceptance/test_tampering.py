@@ -16,7 +16,7 @@ from hub.batch.envelope import PayloadType, parse
 from hub.batch.layout import manifest_name, part_name
 from hub.transport import ServerTransport
 from hub.trust.keys import DevelopmentFileSigner
-from tests.ministry.forge import STREAM, Province, flip
+from tests.ministry.forge import STREAM, Province, flip, frozen_state
 from tests.round.labs import AT, audit_holds, keyring, rows
 
 
@@ -206,6 +206,32 @@ def test_row_24_a_part_encrypted_for_others_than_the_manifest_says_is_refused(pr
     assert (decision.verdict, decision.code) == ("REFUSED", "E_DECRYPT")
     assert province.state() == before
     assert province.plaintext_left() == []
+
+
+@pytest.mark.row(37, "file rewritten after pick-up", "the copy decides")
+def test_row_37_a_manifest_overwritten_after_pick_up_is_read_the_next_time_and_not_swept_away(
+    province: Province, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 37: its folder lets a province write into its own file; a second truth under one number is a fork."""
+    forged = province.batch()
+    other = province.sign(replace(forged.manifest, created=forged.manifest.created - timedelta(seconds=1)), {})
+    province.upload(forged)
+    taken = ServerTransport.take
+
+    def take(self: ServerTransport, party: str, name: str, dst: Path, limit: int, **options: int | None) -> object:
+        copied = taken(self, party, name, dst, limit, **options)
+        if name == forged.name:
+            (province.ready / name).write_bytes(other.envelope)
+        return copied
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ServerTransport, "take", take)
+        assert province.decide().verdict == "APPLIED"
+    before = province.state()
+    decision = province.decide()
+    assert (decision.verdict, decision.code) == ("REJECTED", "E_SEQ_FORK")
+    assert province.state() == frozen_state(before, "E_SEQ_FORK")
+    assert {forged.envelope, other.envelope} <= set(province.evidence().values())
 
 
 @pytest.mark.row(37, "file rewritten after pick-up", "the copy decides")

@@ -57,6 +57,7 @@ bench: $(STAMP) ## figures with their ratios against baselines of the same run
 	@bash deploy/setup/packages.sh openssl openssh-server postgresql
 	@$(PY) -m tests.bench $(BENCH)
 	@$(PY) -m tests.bench.conflicts $(CONFLICTS)
+	@$(PY) -m tests.bench.rules $(RULES)
 
 lock: ## resolves requirements.lock anew; needs uv
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-emit-index-url --no-header \

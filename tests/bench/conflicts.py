@@ -4,7 +4,8 @@ python -m tests.bench.conflicts [--conflicts 100000 1000000] [--only sqlite|post
 
 Figures in seconds: founding (the round that opens them all), a quiet round after it, first and last page, a jump,
 orders, facets, the console's pages, preview, bulk apply, approve and undo. Each figure is the code that console and
-command line call; nothing is prepared for it.
+command line call; nothing is prepared for it. `raw` are bare statements of the same result in the same run, and
+`ratios` what the product takes beside them (`tests.bench.conflict_raw`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from quality.decisions_list import Seek, Sort, listing
 from quality.decisions_query import Filter, count, facets
 from quality.decisions_store import Acting
 from tests.bench.conflict_pages import page_seconds
+from tests.bench.conflict_raw import raw_reads, raw_write
 from tests.servers import start_postgres
 
 TODAY, NODE = "2026-11-23", "13"
@@ -89,6 +91,7 @@ def measure(url: str, conflicts: int) -> dict[str, Any]:
     assert timed("found all", lambda: follow(1)).opened == conflicts
     timed("quiet round", lambda: follow(2))
     _list(store, timed, conflicts)
+    raw = raw_reads(store, conflicts)
     figures |= page_seconds(url, conflicts)
     order = Order(Filter(entity=("xs",)), Bulk.BY_RULE, "R03", "按权威源统一处理")
     seen = timed("preview", lambda: _preview(store, by(CLERK), order))
@@ -100,8 +103,22 @@ def measure(url: str, conflicts: int) -> dict[str, Any]:
     review = Order(Filter(op_no=(again.op_no,)), Bulk.APPROVE, "", "批量复核")
     seen = timed("preview review", lambda: _preview(store, by(REVIEWER), review))
     assert timed("bulk approve", lambda: apply(store, by(REVIEWER), review, seen.token)).done == conflicts
+    raw["bulk"] = raw_write(store, conflicts)
     store.close()
-    return figures
+    return {**figures, "raw": raw, "ratios": ratios(figures, raw)}
+
+
+def ratios(figures: dict[str, Any], raw: dict[str, float]) -> dict[str, float]:
+    """Each figure over its bare statement. A page is set against its rows and the count of the list."""
+    beside = {
+        **{name: raw[name] for name in ("first page", "last page", "count", "all facets")},
+        **dict.fromkeys(("bulk propose", "undo", "bulk approve"), raw["bulk"]),
+        "page: list": raw["count"] + raw["first page"],
+        "page: last page": raw["count"] + raw["last page"],
+        "page: facets": raw["all facets"],
+        "preview": raw["count"],
+    }
+    return {name: round(figures[name] / max(bare, 0.01), 2) for name, bare in beside.items()}
 
 
 def _preview(store: Store, acting: Acting, order: Order) -> Any:

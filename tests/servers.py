@@ -257,8 +257,11 @@ class PostgresServer:
             connection.execute(statement.encode())
 
 
-def start_postgres() -> PostgresServer:
-    """`$HUB_TEST_PG_URL` if set, else a fresh cluster: the system's binaries, Debian's, then the wheel's."""
+def start_postgres(*, buffers: str = "128MB") -> PostgresServer:
+    """`$HUB_TEST_PG_URL` if set, else a fresh cluster: the system's binaries, Debian's, then the wheel's.
+
+    `buffers`: shared memory of a fresh cluster, as PostgreSQL writes it.
+    """
     given = os.environ.get("HUB_TEST_PG_URL")
     if given:
         url = make_url(given).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
@@ -273,7 +276,7 @@ def start_postgres() -> PostgresServer:
     try:
         binaries = _postgres_binaries(home, user)
         _run(binaries, "initdb", user, "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", *LOCALE)
-        options = f"-p {port} -k {home} {FAST}"
+        options = f"-p {port} -k {home} {FAST} -c shared_buffers={buffers}"
         _run(binaries, "pg_ctl", user, "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start")
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
@@ -288,8 +291,7 @@ def start_postgres() -> PostgresServer:
 
 LOCALE = ("--encoding=UTF8", "--locale=C")
 FAST = (
-    "-c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-    " -c shared_buffers=128MB -c max_wal_size=2GB"
+    "-c listen_addresses=127.0.0.1 -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_wal_size=2GB"
 )
 
 

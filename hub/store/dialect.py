@@ -20,6 +20,8 @@ class Dialect(Protocol):
 
     # What a reader's transaction is set to, so that it sees one state; None where that is always so.
     reading_level: str | None
+    # Whether staged rows lie in the order of their keys, so that neighbours meet the same pages of an index.
+    staged_by_key: bool
 
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:
         """Engine whose transactions wait at most `busy_seconds` for a lock and never show parameters in errors."""

@@ -103,8 +103,10 @@ class Merge:
         # Of one block it is known at once; between blocks the database tells.
         self._distinct = not self._rows and pc.count_distinct(block.column("pk")).as_py() == block.num_rows
         order = pa.array(range(self._rows, self._rows + block.num_rows), pa.int64())
-        names = [c.name for c in self._stage.columns]
-        self._dialect.insert(self._connection, self._stage, pa.record_batch([order, *block.columns], names=names))
+        rows = pa.record_batch([order, *block.columns], names=[c.name for c in self._stage.columns])
+        if self._dialect.staged_by_key:
+            rows = rows.take(pc.sort_indices(rows.column("pk")))
+        self._dialect.insert(self._connection, self._stage, rows)
         self._rows += block.num_rows
         self._changes += pc.sum(pc.equal(block.column("op"), "U")).as_py()
 
@@ -113,9 +115,7 @@ class Merge:
             self._dialect.analyse(self._connection, self._stage.name, ["ord", "op", "pk", "row_ver"])
         if not self._distinct:
             self._keep_newest()
-        staged = Staged(
-            self._table, self._history, self._stage, self._rows, self._entity, self._node, self._at, self._keys_under
-        )
+        staged = Staged(self._table, self._history, self._stage, self._entity, self._node, self._at, self._keys_under)
         renewed = self._dialect.renew(self._connection, staged)
         counts = ApplyCounts(updated=renewed)
         if renewed < self._rows:

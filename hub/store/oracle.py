@@ -40,6 +40,7 @@ class Oracle:
     """`Dialect` for Oracle."""
 
     # Readers write into a stage, which READ ONLY would refuse.
+    staged_by_key = False
     reading_level: str | None = "SERIALIZABLE"
 
     def __init__(self) -> None:

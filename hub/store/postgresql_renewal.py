@@ -8,7 +8,7 @@ to the merge that all databases share.
 from __future__ import annotations
 
 from hub.store.history_tables import ENDED, HELD_FROM, HELD_TO, REPLACED, moment
-from hub.store.staged import FEW, Staged
+from hub.store.staged import Staged
 from hub.store.tables import plain_columns
 
 
@@ -17,8 +17,6 @@ def renewal(staged: Staged, part: str) -> str:
     golden = [c.name for c in staged.table.columns]
     given = [c.name for c in plain_columns(staged.table) if c.name != "pk"]
     at, arms = moment(staged.at), ""
-    # In the order of both indexes, neighbours meet the same pages.
-    order = " ORDER BY pk" if staged.rows <= FEW else ""
     keys = [k.lower() for k in staged.entity.key] if staged.keys_under is not None else []
     if keys:
         arms = f", noted AS ({staged.note_keys('renewed r WHERE r.pk IS NOT NULL', 'r.new_')})"
@@ -26,9 +24,8 @@ def renewal(staged: Staged, part: str) -> str:
     new = "".join(f",s.{k} AS new_{k}" for k in keys)
     return (
         f"WITH renewed AS (UPDATE {part} t SET {HELD_FROM} = '{at}',{','.join(f'{n} = s.{n}' for n in given)} "
-        f"FROM (SELECT * FROM {staged.stage.name} WHERE op = 'U'{order}) s "
-        f"JOIN {part} o ON o.node = '{staged.node}' AND o.pk = s.pk "
-        f"WHERE t.ctid = o.ctid AND s.row_ver > o.row_ver RETURNING {old}{new}){arms} "
+        f"FROM {staged.stage.name} s JOIN {part} o ON o.node = '{staged.node}' AND o.pk = s.pk "
+        f"WHERE t.ctid = o.ctid AND s.op = 'U' AND s.row_ver > o.row_ver RETURNING {old}{new}){arms} "
         f"INSERT INTO {staged.history.name} ({','.join(golden)},{HELD_TO},{ENDED}) "
         f"SELECT {','.join(golden)},'{at}','{REPLACED}' FROM renewed"
     )

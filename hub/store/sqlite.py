@@ -35,6 +35,7 @@ class Sqlite(Temporary):
     """`Dialect` for SQLite files."""
 
     stage_keyed = True
+    staged_by_key = False
     reading_level: str | None = None
 
     def engine(self, url: sa.URL, busy_seconds: int) -> sa.Engine:

@@ -2,11 +2,14 @@
 
 python -m tests.bench.store --students 1000000 [--only sqlite|postgresql|oracle]
 
-Seconds, the best of three rounds, to COMMIT: the store's initial load and its merge of a 1 % delta, from the Parquet
+Seconds, the best of some rounds, to COMMIT: the store's initial load and its merge of a 1 % delta, from the Parquet
 files of a change set; the same rows by nothing but COPY (PostgreSQL) or `executemany` (SQLite, Oracle) from memory,
 into an empty table of the same columns and key; and the delta written over the loaded rows by the shortest upsert one
-can write by hand. Oracle where `ORACLE_URL` is set, see `tests.bench.store_oracle`. The store checks every row, counts
-what took effect, keeps the versions that end and takes statistics; the baselines do none of that.
+can write by hand. Store and baselines take turns, so that what else the machine does befalls them alike. Every night
+brings another hundredth of the students, spread over all schools. PostgreSQL has 1 GB of shared buffers, and between
+the load and the first night both tables are vacuumed, as autovacuum does within a minute of such a load.
+Oracle where `ORACLE_URL` is set, see `tests.bench.store_oracle`. The store checks every row, counts what took effect,
+keeps the versions that end and takes statistics; the baselines do none of that.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from tests.store.oracle import URL, stand_in
 NODE = "13"
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 ROUNDS = 3
+NIGHTS = 5
 
 
 def main() -> None:
@@ -55,7 +59,7 @@ def main() -> None:
         if options.only in (None, "sqlite"):
             tell("sqlite", on_sqlite(Path(folder), entity, files), options.students)
         if options.only in (None, "postgresql"):
-            server = start_postgres()
+            server = start_postgres(buffers="1GB")
             try:
                 tell("postgresql", on_postgresql(server.create_database, entity, files), options.students)
             finally:
@@ -79,10 +83,10 @@ def tell(name: str, figures: dict[str, float], students: int) -> None:
 
 
 def written(folder: Path, entity: Entity, students: int) -> dict[str, Path]:
-    """The change set of the initial load, and of a delta that changes every hundredth student."""
-    files = {"initial": folder / "initial.parquet", "merge": folder / "merge.parquet"}
-    for what, path in files.items():
-        op, version, every = ("I", 1, 1) if what == "initial" else ("U", 2, 100)
+    """The change sets of the initial load and of nights, each of another hundredth student; `merge` is the first."""
+    files = {"initial": folder / "initial.parquet", **{night(n): folder / f"night-{n}.parquet" for n in range(NIGHTS)}}
+    for number, path in enumerate(files.values(), -1):
+        op, version, first, every = ("I", 1, 0, 1) if number < 0 else ("U", 2, number * 20, 100)
         head = {
             "op": f"'{op}'",
             "pk": "substr(md5(i::VARCHAR), 1, 20)",
@@ -101,43 +105,41 @@ def written(folder: Path, entity: Entity, students: int) -> dict[str, Path]:
         )
         columns = [f'({ {**some, **empty, **few, **head}[f.name] }) AS "{f.name}"' for f in change_schema(entity)]
         with duckdb.connect(config={"threads": 2}) as con:
-            made = con.sql(f"SELECT {', '.join(columns)} FROM range(0, {students}, {every}) t(i) ORDER BY XXDM, pk")
+            made = con.sql(
+                f"SELECT {', '.join(columns)} FROM range({first}, {students}, {every}) t(i) ORDER BY XXDM, pk"
+            )
             with pq.ParquetWriter(path, change_schema(entity), compression="zstd") as out:
                 for batch in made.to_arrow_reader(65_536):
                     out.write_batch(batch.cast(change_schema(entity)))
     return files
 
 
-def best(work: Callable[[int], Any]) -> float:
-    """Seconds of the best of the rounds, each told its number."""
-    spent = []
-    for number in range(ROUNDS):
-        start = time.perf_counter()
-        work(number)
-        spent.append(time.perf_counter() - start)
-    return min(spent)
+def night(number: int) -> str:
+    return f"merge {number}" if number else "merge"
 
 
-def stored(make: Callable[[], Store], entity: Entity, files: dict[str, Path]) -> dict[str, float]:
-    """The store's own load, each time into a new database, and merges into the last of them."""
-    made: list[Store] = []
+def in_turn(rounds: int, **works: Callable[[int], Any]) -> dict[str, float]:
+    """Seconds of the best round of each, all told the round's number; `_` in a name stands for a space."""
+    spent: dict[str, list[float]] = {name.replace("_", " "): [] for name in works}
+    for number in range(rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work(number)
+            spent[name.replace("_", " ")].append(time.perf_counter() - start)
+    return {name: min(seconds) for name, seconds in spent.items()}
 
-    def ready() -> Store:
-        made.append(make())
-        made[-1].upgrade()
-        made[-1].make_parts(NODE)
-        return made[-1]
 
-    def apply(store: Store, what: str, day: int) -> None:
-        with store.begin() as tx:
-            tx.apply(entity, NODE, [files[what]], batch="bench", at=AT + timedelta(days=day))
+def ready(url: str) -> Store:
+    """An empty store."""
+    store = open_store(url, load_catalog())
+    store.upgrade()
+    store.make_parts(NODE)
+    return store
 
-    stores = [ready() for _ in range(ROUNDS)]
-    figures = {"initial": best(lambda n: apply(stores[n], "initial", 0))}
-    figures["merge"] = best(lambda n: apply(stores[n], "merge", 1))
-    for store in stores:
-        store.close()
-    return figures
+
+def apply(store: Store, entity: Entity, file: Path, day: int) -> None:
+    with store.begin() as tx:
+        tx.apply(entity, NODE, [file], batch="bench", at=AT + timedelta(days=day))
 
 
 def raw_table(entity: Entity, url: str) -> tuple[str, list[str]]:
@@ -150,15 +152,12 @@ def raw_table(entity: Entity, url: str) -> tuple[str, list[str]]:
 
 
 def on_sqlite(folder: Path, entity: Entity, files: dict[str, Path]) -> dict[str, float]:
-    numbers = iter(range(ROUNDS))
-    figures = stored(
-        lambda: open_store(f"sqlite:///{folder / f'store-{next(numbers)}.db'}", load_catalog()), entity, files
-    )
+    stores = [ready(f"sqlite:///{folder / f'store-{n}.db'}") for n in range(ROUNDS)]
     ddl, names = raw_table(entity, "sqlite://")
-    rows = {what: [texts(_lower(b), names) for b in _blocks(path)] for what, path in files.items()}
     insert = f"INSERT INTO raw ({','.join(names)}) VALUES ({','.join('?' * len(names))})"
     others = ",".join(f"{n} = excluded.{n}" for n in names if n != "pk")
     upsert = f"{insert} ON CONFLICT (pk) DO UPDATE SET {others}"
+    rows = {what: [texts(_lower(b), names) for b in _blocks(path)] for what, path in files.items()}
 
     def run(name: str, what: str, sql: str) -> None:
         con = sqlite3.connect(folder / name)
@@ -170,20 +169,27 @@ def on_sqlite(folder: Path, entity: Entity, files: dict[str, Path]) -> dict[str,
         con.commit()
         con.close()
 
-    figures["raw initial"] = best(lambda n: run(f"raw-{n}.db", "initial", insert))
-    figures["raw delta"] = best(lambda n: run(f"delta-{n}.db", "merge", insert))
-    figures["upsert by hand"] = best(lambda n: run(f"raw-{n}.db", "merge", upsert))
-    return figures
+    figures = in_turn(
+        ROUNDS,
+        initial=lambda n: apply(stores[n], entity, files["initial"], 0),
+        raw_initial=lambda n: run(f"raw-{n}.db", "initial", insert),
+    )
+    return figures | in_turn(
+        NIGHTS,
+        merge=lambda n: apply(stores[0], entity, files[night(n)], n + 1),
+        raw_delta=lambda n: run(f"delta-{n}.db", night(n), insert),
+        upsert_by_hand=lambda n: run("raw-0.db", night(n), upsert),
+    )
 
 
 def on_postgresql(create: Callable[[str], str], entity: Entity, files: dict[str, Path]) -> dict[str, float]:
-    numbers = iter(range(ROUNDS))
-    figures = stored(lambda: open_store(create(f"bench_store_{next(numbers)}"), load_catalog()), entity, files)
-    url = create("bench_raw")
+    places = [create(f"bench_store_{n}") for n in range(ROUNDS)]
+    stores, url = [ready(place) for place in places], create("bench_raw")
     ddl, names = raw_table(entity, url)
     ddl = ddl.replace("CREATE TABLE raw", "CREATE TABLE {table}")
     blocks = {what: [bytes(to_csv(b.select(b.schema.names[1:]))) for b in _blocks(p)] for what, p in files.items()}
     others = ",".join(f"{n} = excluded.{n}" for n in names if n != "pk")
+    over = f"INSERT INTO raw_0 SELECT * FROM {{}} ON CONFLICT (pk) DO UPDATE SET {others}"
 
     def run(table: str, what: str, *after: str) -> None:
         with psycopg.connect(conninfo(url)) as con:
@@ -194,11 +200,20 @@ def on_postgresql(create: Callable[[str], str], entity: Entity, files: dict[str,
             for statement in after:
                 con.execute(statement.encode())
 
-    over = f"INSERT INTO raw_0 SELECT * FROM {{}} ON CONFLICT (pk) DO UPDATE SET {others}"
-    figures["raw initial"] = best(lambda n: run(f"raw_{n}", "initial"))
-    figures["raw delta"] = best(lambda n: run(f"delta_{n}", "merge"))
-    figures["upsert by hand"] = best(lambda n: run(f"stage_{n}", "merge", over.format(f"stage_{n}")))
-    return figures
+    figures = in_turn(
+        ROUNDS,
+        initial=lambda n: apply(stores[n], entity, files["initial"], 0),
+        raw_initial=lambda n: run(f"raw_{n}", "initial"),
+    )
+    for place, table in ((places[0], "g_xs"), (url, "raw_0")):
+        with psycopg.connect(conninfo(place), autocommit=True) as con:
+            con.execute(f"VACUUM {table}".encode())
+    return figures | in_turn(
+        NIGHTS,
+        merge=lambda n: apply(stores[0], entity, files[night(n)], n + 1),
+        raw_delta=lambda n: run(f"delta_{n}", night(n)),
+        upsert_by_hand=lambda n: run(f"stage_{n}", night(n), over.format(f"stage_{n}")),
+    )
 
 
 def _blocks(path: Path) -> Any:

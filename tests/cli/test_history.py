@@ -6,12 +6,17 @@ import io
 import json
 import shutil
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from hub.catalog import load_catalog
+from hub.store import open_store
 from tests.cli.conftest import Lab
 from tests.cli.test_commands import ID_NUMBER, STUDENT_NUMBER, audited, call
+from tests.servers import PostgresServer
+from tests.store.rows import batch, change, pk
 
 
 @pytest.fixture
@@ -102,3 +107,30 @@ def test_what_cannot_be_asked_is_refused_with_its_code(
     status, out, err = call(capsys, "--node", ministry, *args)
     assert (status, out, code in err) == (2, "", True)
     assert not (ministry / "archive").exists()
+
+
+def test_on_postgresql_a_record_of_any_date_is_the_same_before_and_after_archive_and_restore(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], postgres: PostgresServer
+) -> None:
+    folder, url, catalog = tmp_path / "moe", postgres.create_database("history"), load_catalog()
+    assert call(capsys, "init", folder, "--ministry", "--database", url)[0] == 0
+    assert call(capsys, "--node", folder, "db", "upgrade")[0] == 0
+    bj, store = catalog.entities["bj"], open_store(url, catalog)
+    for version, (op, year, name) in enumerate([("I", 2021, "甲班"), ("U", 2022, "乙班"), ("D", 2023, "乙班")], 1):
+        rows = batch(bj, [change(bj, op, n, version, XXDM="1313000001", BH=f"0{n}", BJMC=name) for n in (1, 2)])
+        with store.begin() as tx:
+            tx.apply(bj, "13", [rows], batch="b", at=datetime(year, 9, 1, tzinfo=UTC))
+    store.close()
+
+    def asked(*words: str) -> list[tuple[int, str, str]]:
+        code, out, _ = call(capsys, "--node", folder, "--json", "records", "show", "bj", *words)
+        assert code == 0
+        return [(r["row_ver"], r["BJMC"], r["place"]) for r in json.loads(out)["rows"]]
+
+    for place, command in (("历史表", ("ls",)), ("归档", ("run",)), ("历史表", ("restore", "--year", "2023"))):
+        assert call(capsys, "--node", folder, "archive", *command)[0] == 0
+        assert asked(pk(1), "--as-of", "2023-01-01") == [(2, "乙班", place)]
+        assert asked("--school", "1313000001", "--as-of", "2022-12-31") == [(2, "乙班", place)] * 2
+        assert asked(pk(1), "--as-of", "2024-01-01") == []
+        first = "归档" if command[0] == "restore" else place
+        assert asked(pk(1), "--history") == [(2, "乙班", place), (1, "甲班", first)]

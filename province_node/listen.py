@@ -236,19 +236,7 @@ def _write(
     receipt = fetched.receipt
     stream_id, seq = parse_batch_id(receipt.batch_id)
     key = {"stream": stream_id.stream, "epoch": stream_id.epoch, "seq": seq}
-    transaction.connection.execute(
-        sa.insert(RECEIPT),
-        {
-            "party": ear.node.party,
-            **key,
-            "receipt_no": receipt.receipt_no,
-            "type": str(receipt.verdict),
-            "digest": receipt.digest,
-            "body": fetched.envelope,
-            "name": receipt.name,
-            "created": moment(ear.at),
-        },
-    )
+    _keep(transaction, ear, fetched, key)
     decided = moment(receipt.decided_at) if receipt.decided_at else None
     changed = transaction.connection.execute(
         sa.update(OUTBOX)
@@ -270,6 +258,16 @@ def _write(
         object=receipt.name,
         detail=detail,
     )
+
+
+def _keep(transaction: Transaction, ear: _Ear, fetched: _Fetched, key: Mapping[str, object]) -> None:
+    """The receipt as it was signed, among those of its batch."""
+    receipt = fetched.receipt
+    row = {
+        "party": ear.node.party, **key, "receipt_no": receipt.receipt_no, "type": str(receipt.verdict),
+        "digest": receipt.digest, "body": fetched.envelope, "name": receipt.name, "created": moment(ear.at),
+    }  # fmt: skip
+    transaction.connection.execute(sa.insert(RECEIPT), row)
 
 
 def _ignore(ear: _Ear, name: str, envelope: bytes, error: RefusedError) -> None:

@@ -214,9 +214,7 @@ def _seal_and_store(desk: Desk, settlement: Settlement, work: _Work, terms: Term
         _note_registry(desk, transaction, settlement)
         desk.progress("publish", "问题与冲突台账")
         ledger.write_run(transaction, settlement, party, work.covered + 1, desk.at)
-        quarantined, findings = ledger.write_issues(transaction, settlement)
-        conflicts = ledger.write_conflicts(transaction, settlement)
-        ledger.write_key_changes(transaction, settlement)
+        quarantined, findings, conflicts = _issues(transaction, settlement)
         _quality(desk, transaction, settlement)
         entities, by = {file.entity for file in changes.files}, f"change set {changes.number}"
         close_returned(transaction, desk.catalog, party, entities, by=by, run=settlement.run)
@@ -241,6 +239,14 @@ def _seal_and_store(desk: Desk, settlement: Settlement, work: _Work, terms: Term
         )
         _audit(desk, transaction, settlement, here, done)
     return done
+
+
+def _issues(transaction: Transaction, settlement: Settlement) -> tuple[Movement, Movement, Movement]:
+    """Rows the run quarantined, its findings and conflicts: opened, closed; changed keys are noted too."""
+    quarantined, findings = ledger.write_issues(transaction, settlement)
+    conflicts = ledger.write_conflicts(transaction, settlement)
+    ledger.write_key_changes(transaction, settlement)
+    return quarantined, findings, conflicts
 
 
 def _quality(desk: Desk, transaction: Transaction, settlement: Settlement) -> None:

@@ -144,21 +144,7 @@ def _round(
     extracts = read_sources(con, node, catalog, sources, full=options.full, run=run, progress=progress)
     of_run = late_sources(con, catalog, extracts.alarms, options.moment)
     whole, read, local, last_extract = _take(con, node, catalog, sources, options, run, extracts, progress)
-    number = counter(con, "change_set") + 1
-    folder = fresh_folder(node.changes / f"{number:08d}")
-    settled = settle(
-        con,
-        catalog,
-        secret=node.secret(),
-        whole=whole,
-        number=number,
-        lo=counter(con, "change_log") + 1,
-        folder=folder,
-        nonce=nonce,
-        progress=lambda what: progress("settle", what),
-        changed=pending_changes(con, catalog),
-    )
-    check_brake(con, catalog, node, settled, released=options.allow_deletes)
+    number, folder, settled = _settled(con, node, catalog, options, nonce, progress, whole=whole)
     of_run += check_volume(con, catalog, settled, today=options.today, released=options.allow_volume)
     judge.look_at(settled.changes, node.settings, today=options.today, ruled=ruled)
     list_issues(con, catalog, folder, whole=whole, run=run)
@@ -179,6 +165,35 @@ def _round(
     _write_record(done, catalog, ruled, options)
     _advance(con, catalog, run, last_extract, settled, number)
     return done
+
+
+def _settled(
+    con: duckdb.DuckDBPyConnection,
+    node: Node,
+    catalog: Catalog,
+    options: Options,
+    nonce: Callable[[], str],
+    progress: Progress,
+    *,
+    whole: bool,
+) -> tuple[int, Path, Settled]:
+    """(number, folder, content) of the next change set, if it does not delete more than a round may."""
+    number = counter(con, "change_set") + 1
+    folder = fresh_folder(node.changes / f"{number:08d}")
+    settled = settle(
+        con,
+        catalog,
+        secret=node.secret(),
+        whole=whole,
+        number=number,
+        lo=counter(con, "change_log") + 1,
+        folder=folder,
+        nonce=nonce,
+        progress=lambda what: progress("settle", what),
+        changed=pending_changes(con, catalog),
+    )
+    check_brake(con, catalog, node, settled, released=options.allow_deletes)
+    return number, folder, settled
 
 
 def _take(

@@ -195,18 +195,12 @@ def review_(
     who = reviewer or shell.actor()
     if [approve, reject, sample is not None].count(True) != 1:
         raise UsageError("E3722", "须在 --sample、--approve、--reject 中选且只选一个", step="先抽查，再决定")
-    store, catalog = shell.open_store(node), held_catalog(node)
     if sample is not None:
-        dice = random.SystemRandom()
-        drawn = draw_sample(store, number, sample, node=node.party, reviewer=who, at=shell.now(), dice=dice)
-        with store.reading() as reader:
-            file = file_of(reader, number)
-        shown = shown_lines(catalog, all_templates(catalog)[file.template], drawn)
-        emit(shell, {"file": number, "reviewer": who, "sample": shown}, lambda c: _tell_lines(c, shown, len(shown)))
+        _draw(shell, node, number, sample, who)
         return
     done = review(
-        store, catalog, number, approve=approve, node=node.party, reviewer=who, at=shell.now(),
-        rows=parse_rows(rows) if rows is not None else None, reason=reason,
+        shell.open_store(node), held_catalog(node), number, approve=approve, node=node.party, reviewer=who,
+        at=shell.now(), rows=parse_rows(rows) if rows is not None else None, reason=reason,
     )  # fmt: skip
 
     def render(console: Console) -> None:
@@ -219,6 +213,17 @@ def review_(
     emit(shell, {"reviewer": who, **asdict(done)}, render)
     if done.blocked:
         raise typer.Exit(WITH_REJECTS)
+
+
+def _draw(shell: Shell, node: Node, number: int, size: int, who: str) -> None:
+    """Rows by chance, for the reviewer to look at."""
+    store, catalog = shell.open_store(node), held_catalog(node)
+    dice = random.SystemRandom()
+    drawn = draw_sample(store, number, size, node=node.party, reviewer=who, at=shell.now(), dice=dice)
+    with store.reading() as reader:
+        file = file_of(reader, number)
+    shown = shown_lines(catalog, all_templates(catalog)[file.template], drawn)
+    emit(shell, {"file": number, "reviewer": who, "sample": shown}, lambda c: _tell_lines(c, shown, len(shown)))
 
 
 def parse_rows(text: str) -> list[int]:

@@ -18,7 +18,7 @@ from connectors.xlsx_rows import Reject
 from hub.audit import Event, append
 from hub.catalog import Catalog, Template
 from hub.errors import InputError
-from hub.store import Store
+from hub.store import Reader, Store
 from province_node.ledger import moment
 from province_node.local import content_digest, identified, identity_labels
 from province_node.supplement_judge import by_row, judge_rows, judging
@@ -42,19 +42,10 @@ class Imported:
 
 
 def import_file(
-    store: Store,
-    catalog: Catalog,
-    path: Path,
-    *,
-    node: str,
-    operator: str,
-    at: datetime,
-    today: str,
-    school: str | None = None,
-    corrects: int | None = None,
-    admit: Callable[[Template, str], None] | None = None,
+    store: Store, catalog: Catalog, path: Path, *, node: str, operator: str, at: datetime, today: str,
+    school: str | None = None, corrects: int | None = None, admit: Callable[[Template, str], None] | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Imported:
+) -> Imported:  # fmt: skip
     """Takes one file into the waiting area.
 
     `school`: its code where the file name lacks it; `corrects`: the file whose wrong rows this one brings back, so that
@@ -66,11 +57,7 @@ def import_file(
     tell("读取文件")
     seal = content_digest(path) if path.is_file() else ""
     with store.reading() as reader:
-        earlier = {}
-        if corrects is not None:
-            school = school or file_of(reader, corrects).school
-            earlier = {line.row: line.cells for line in lines(reader, corrects)}
-        read = read_template(path, catalog, school=school, earlier=earlier)
+        read = _read(reader, catalog, path, school, corrects)
         if admit is not None:
             admit(all_templates(catalog)[read.template], read.school)
         tell(f"逐行校验（{len(read.lines):,} 行）")
@@ -83,23 +70,25 @@ def import_file(
     ]
     _refuse_hopeless(path, some, wrong)
     values = {
-        "file_name": path_shown(path)[:FILE_NAME],
-        "sha256": seal,
-        "school": read.school,
-        "template": read.template,
-        "operator": operator,
-        "imported_at": moment(at),
-        "rows_total": len(some),
-        "rows_wrong": len(reasons),
-        "corrects": corrects,
-        "note": "\n".join(read.notes),
-    }
+        "file_name": path_shown(path)[:FILE_NAME], "sha256": seal, "school": read.school, "template": read.template,
+        "operator": operator, "imported_at": moment(at), "rows_total": len(some), "rows_wrong": len(reasons),
+        "corrects": corrects, "note": "\n".join(read.notes),
+    }  # fmt: skip
     tell("写入待复核区")
     number = _store(store, values, some, node, at)
     return Imported(
         number, read.template, read.school, len(some) - len(reasons), len(reasons), read.notes,
         _counted([r for rs in reasons.values() for r in rs]),
     )  # fmt: skip
+
+
+def _read(reader: Reader, catalog: Catalog, path: Path, school: str | None, corrects: int | None) -> TemplateRead:
+    """The file's rows; one that corrects another has its school, and its values under masks left untouched."""
+    earlier: dict[int, Mapping[str, str]] = {}
+    if corrects is not None:
+        school = school or file_of(reader, corrects).school
+        earlier = {line.row: line.cells for line in lines(reader, corrects)}
+    return read_template(path, catalog, school=school, earlier=earlier)
 
 
 def _silent(_step: str) -> None:

@@ -139,11 +139,7 @@ def withdraw(
             what = "没有可撤回的行" if approved else "没有待复核的行"
             raise UsageError("E3717", what, where=f"补录文件 {number}", step="用 hub supplement ls 查看各文件状态")
         if approved:
-            tx.connection.execute(
-                sa.update(SUPPLEMENT_FILE)
-                .where(SUPPLEMENT_FILE.c.file_no == number)
-                .values(version=SUPPLEMENT_FILE.c.version + 1)
-            )
+            _changed(tx, number)
         append(
             tx.connection, Event.SUPPLEMENT_WITHDRAWN, ts=at, node=node, actor=operator, purpose=reason.strip()[:400],
             object=f"supplement {number}", detail={"rows": gone, "approved": int(approved)},
@@ -230,11 +226,13 @@ def _decide(
         raise InputError(
             "E3720", "这些行刚被他人复核", where=f"补录文件 {number}", step="用 hub supplement show 查看后再决定"
         )
-    tx.connection.execute(
-        sa.update(SUPPLEMENT_FILE)
-        .where(SUPPLEMENT_FILE.c.file_no == number)
-        .values(version=SUPPLEMENT_FILE.c.version + 1)
-    )
+    _changed(tx, number)
+
+
+def _changed(tx: Transaction, number: int) -> None:
+    """What stands approved of the file is not what it was: the next round takes it anew."""
+    c = SUPPLEMENT_FILE.c
+    tx.connection.execute(sa.update(SUPPLEMENT_FILE).where(c.file_no == number).values(version=c.version + 1))
 
 
 def _note(

@@ -64,7 +64,7 @@ _CLIENT: _Meaning = (
     UsageError,
     "E3115",
     "此 Oracle 服务器过旧，须用 Oracle 客户端库连接（thick 方式）",
-    "安装 Oracle Instant Client 19，并在数据库 URL 加参数 client=其目录",
+    "安装 Oracle Instant Client 19（步骤见 deploy/oracle/README.md），并在数据库 URL 加参数 client=其目录",
 )
 
 _BY_STATE: dict[str, _Meaning] = {

@@ -1,8 +1,9 @@
 """Oracle sessions, for stores and sources alike: client mode, session settings, character set.
 
 Thin mode (no Oracle software) speaks to Oracle 12.1 and newer; 11g needs thick mode, that is an Instant Client of the
-site's, named in the URL: `…?service_name=XJ&client=/opt/oracle/instantclient_19_19`, or `&client=` alone where the
-system finds the library by itself. The mode is decided once per process, by the first Oracle URL that names a client.
+site's, named in the URL: `…?service_name=XJ&client=/opt/oracle/instantclient_19_19`, or `&client=` alone. On Linux the
+system's loader must know its folder (ldconfig) either way. The mode is decided once per process, by the first Oracle
+URL that names a client.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ CLIENT = "client"
 # The error of a client library that cannot be loaded.
 NO_CLIENT = "E3116"
 CONNECT_SECONDS = 10
+# On Linux the folder alone finds libclntsh and not what that needs: the system's loader must know it, before we start.
+_INSTALL = (
+    "安装 Oracle Instant Client 19 与 libaio；在 Linux 上把其目录写入 /etc/ld.so.conf.d/oracle.conf 并运行 ldconfig，"
+    "再重新运行；client 参数写该目录或留空"
+)
 # AL32UTF8 holds everything; ZHS16GBK holds GBK only, so what is written to it is checked first (`Oracle.insert`).
 CHARACTER_SETS = ("AL32UTF8", "ZHS16GBK")
 # Nothing a site sets for its own clients may change what is compared, sorted, bound or shown.
@@ -53,17 +59,12 @@ def _thick(folder: str) -> None:
     try:
         oracledb.init_oracle_client(lib_dir=folder or None)
     except oracledb.Error as error:
-        text = str(error)
-        if "DPY-2019" in text:  # a thin connection was opened first
+        if "DPY-2019" in str(error):  # a thin connection was opened first
             what = "本进程已按 thin 方式连接过 Oracle，不能再改用客户端库"
+            step = f"给每个 Oracle URL（正式库与数据源）都写上 {CLIENT} 参数，再重新运行"
         else:
-            what = "打不开 Oracle 客户端库（thick 方式）"
-        raise UsageError(
-            NO_CLIENT,
-            what,
-            where=f"URL 参数 {CLIENT}",
-            step="安装 Oracle Instant Client 19（含 libaio），并把其目录写入每个 Oracle URL 的 client 参数",
-        ) from None
+            what, step = "打不开 Oracle 客户端库（thick 方式）", _INSTALL
+        raise UsageError(NO_CLIENT, what, where=f"URL 参数 {CLIENT}", step=step) from None
 
 
 def _configure(raw: Any, _record: Any) -> None:

@@ -7,6 +7,7 @@ with a purpose and an audit record; without one they are masked. Its columns are
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from hub.cli.shell import shell_of
 from hub.csvfile import new_file
 from hub.errors import UsageError
 from hub.store.decision_tables import CORRECTION
-from province_node.conflict_desk import EAST_8, Out, Who, desk
+from province_node.conflict_desk import EAST_8, Who, desk
 from province_node.conflict_sheet import write_sheet
 from province_node.correction_sheet import HEADERS, chosen, requests, sent
 from province_node.in_force import held_catalog
@@ -29,6 +30,7 @@ from quality.decisions_store import PENDING
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="更正请求：按源头平台列出与导出。")
 System = Annotated[str | None, typer.Option("--system", metavar="平台", help="S1、S2 或 S3")]
+Out = Annotated[Path, typer.Option("--out", metavar="文件", help="写入的文件：.xlsx 或 .json")]
 All = Annotated[bool, typer.Option("--all", help="连同已确认、已回退、已撤回的")]
 
 

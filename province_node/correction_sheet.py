@@ -17,6 +17,7 @@ from hub.store import Reader, Store
 from hub.store.decision_tables import CORRECTION, DECISION
 from quality.decisions_query import Filter, conditions, within
 from quality.decisions_store import PENDING, Acting
+from quality.reasons import reasons
 
 HEADERS: Final = (
     "请求编号", "冲突编号", "平台", "源表", "实体", "主键字段", "主键值", "学校", "字段", "字段名", "规则", "现值",
@@ -59,12 +60,16 @@ def request(catalog: Catalog, row: Mapping[str, Any], *, plain: bool) -> dict[st
     field = entity.by_name.get(row["field"] or "")
     source = catalog.platform_table(entity.name)
     values = {n: row[n] if plain else mask_value(field, row[n]) for n in ("old_value", "wanted_value")}
+    # Who reads this has neither our rules nor our reasons at hand: codes with their words.
+    broken, reason = catalog.rules.get(row["rule"] or ""), reasons().get(row["reason"] or "")
+    rule = f"{broken.id} {broken.name}" if broken else row["rule"]
+    why = f"{row['reason']} {reason.cn}" if reason else row["reason"]
     cells = (
         row["correction_no"], row["decision_no"], row["system"],
         source.table if source and source.system == row["system"] else None, entity.cn, "、".join(entity.key),
         row["natural_key"] if plain else mask_key(entity, row["natural_key"]), row["school"], row["field"],
-        field.cn if field else None, row["rule"], values["old_value"], values["wanted_value"] or "请核实更正",
-        row["reason"], row["state"], row["asked_at"], row["due"], row["evidence"],
+        field.cn if field else None, rule, values["old_value"], values["wanted_value"] or "请核实更正",
+        why, row["state"], row["asked_at"], row["due"], row["evidence"],
     )  # fmt: skip
     return dict(zip(HEADERS, cells, strict=True))
 

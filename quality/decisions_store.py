@@ -7,7 +7,7 @@ and that the row still has the version that was decided on. The state machine it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -34,7 +34,8 @@ class DecisionRefusedError(HubError):
     exit_code = 3
 
     def __init__(self, refusal: Refusal, number: int) -> None:
-        super().__init__(refusal.code, refusal.sentence, where=f"冲突 {number}", step=_NEXT.get(refusal.status, ""))
+        where = f"冲突 {number}" if number else ""  # 0: of a whole operation
+        super().__init__(refusal.code, refusal.sentence, where=where, step=_NEXT.get(refusal.status, ""))
         self.status = refusal.status
         self.refusal = refusal
 
@@ -99,12 +100,23 @@ def transition(tx: Transaction, acting: Acting, number: int, move: Move, *, vers
     next_number(tx.connection)
     row = _row(tx, number, acting, lock=True)
     conflict = as_value(row, sources_of(tx, [number]).get(number, []))
+    if version != conflict.version:
+        conflict = replace(conflict, last=_last_word(tx, number) or conflict.last)
     verdict = check_reason(move) or decide(conflict, move, acting.by, version=version, today=acting.today)
     if isinstance(verdict, Refusal):
         raise DecisionRefusedError(verdict, number)
     stamp = _audit(tx, acting, f"conflict {number}", move, {"to": str(verdict.after.state)})
     _write(tx, acting, row, verdict, stamp)
     return verdict
+
+
+def _last_word(reader: Reader, number: int) -> str:
+    """Who changed a conflict last, what and when (console 3); empty before the first transition."""
+    c = DECISION_EVENT.c
+    newest = sa.select(sa.func.max(c.event_no)).where(c.decision_no == number).scalar_subquery()
+    query = sa.select(c.ts, c.actor, c.action).where(c.decision_no == number, c.event_no == newest)
+    found = reader.connection.execute(query).first()
+    return " ".join(word for word in found if word) if found else ""
 
 
 def load(reader: Reader, number: int, acting: Acting | None = None) -> tuple[dict[str, Any], Conflict]:

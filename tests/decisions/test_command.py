@@ -56,6 +56,7 @@ def test_a_conflict_goes_from_proposal_to_request_by_two_people(province: Provin
     assert (code, refused["error"]["code"]) == (3, "E3329")
     code, refused = call("conflict", "approve", number, "--operator", "sun", "--version", 1)
     assert (code, refused["error"]["code"]) == (3, "E3322")
+    assert " li 提交" in refused["error"]["what"], "who changed what and when (console 3)"
     assert decision(province.store, number) == before
     code, done = call("conflict", "approve", number, "--operator", "sun", "--version", done["version"])
     assert (code, done["state"]) == (0, "退回源头平台")
@@ -65,6 +66,7 @@ def test_a_conflict_goes_from_proposal_to_request_by_two_people(province: Provin
     assert call("correction", "export", "--operator", "li", "--system", "S1", "--out", out)[0] == 0
     (asked,) = json.loads(out.read_text(encoding="utf-8"))["corrections"]
     assert (asked["字段"], asked["应为"], asked["源表"]) == ("JKZKM", "***", "XS_JBXX")
+    assert asked["原因"] == "R01 已与学校核实"
     assert call("correction", "export", "--operator", "li", "--plain", "--purpose", "发源头", "--out", out)[0] == 2
     assert call("correction", "export", "--operator", "li", "--out", tmp_path / "s1.xlsx")[0] == 0
 
@@ -122,7 +124,9 @@ def test_a_sheet_goes_out_and_comes_back_with_one_wrong_row(province: Province, 
 
 
 def test_bulk_is_previewed_applied_and_undone_as_one(province: Province, call: Call) -> None:
-    bulk = ("--operator", "li", "--where", "实体=xs,jzg", "--reason", "R01", "--note", "统一处理")
+    code, refused = call("conflict", "bulk", "preview", "--operator", "li", "--where", "实体=学员")
+    assert (code, refused["error"]["code"]) == (2, "E1058"), "a word nobody knows is no empty list"
+    bulk = ("--operator", "li", "--where", "实体=xs,教职工基本信息", "--reason", "R01", "--note", "统一处理")
     code, seen = call("conflict", "bulk", "preview", *bulk)
     assert code == 0
     assert seen["hits"] == seen["able"] + sum(seen["skipped"].values())

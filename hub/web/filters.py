@@ -7,6 +7,7 @@ folder of its name. A name that is not given is an error, never an empty text.
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
@@ -19,6 +20,7 @@ from hub.web.section import Allowed
 from hub.web.sessions import Visitor
 from hub.web.site import STATIC, Site
 
+_CODE: Final = re.compile(r"（[a-z]+(?:_[a-z]+)*）")
 # Moments are stored in UTC and shown in Beijing time, the one time of the country.
 BEIJING: Final = timezone(timedelta(hours=8))
 # Severity and state as colour beside the word; a word that is not here stays plain.
@@ -66,6 +68,7 @@ def environment(site: Site) -> jinja2.Environment:
         masked=_masker(site.catalog),
         swept=swept,
         word=word,
+        why=why,
     )
     made.tests["may_use"] = _may_use
     made.globals.update(vendor=vendor, menu=site.menu(), today=today)
@@ -84,6 +87,11 @@ def number(value: int | float | None) -> str:
 def key(text: str | None) -> str:
     """3613000101 · 2025001 for a key of several parts."""
     return (text or "").replace(KEY_JOIN, " · ")
+
+
+def why(text: str | None) -> str:
+    """主记录未入库：学校基本情况, without the code behind the name."""
+    return _CODE.sub("", text or "")
 
 
 def size(value: int | None) -> str:

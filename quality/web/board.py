@@ -39,12 +39,14 @@ TOP: Final = 15
 # More groups of bars than this are hatching; the table below has them all.
 DRAWN: Final = 12
 ALL: Final = 40
+NOWHERE: Final = "未写明学校"
 
 
 @dataclass(frozen=True)
 class Chart:
     """One chart and its table. `kind`: bars, lines or stack; `series`: (name, values), None where there is none;
-    `links`: an address per category, or per series and category; `percent`: values are shares; `unit`: what is counted."""
+    `links`: an address per category, or per series and category; `percent`: values are shares; `unit`: what is counted;
+    `wanting`: bars show what is missing from the whole, for shares that all stand close below it."""
 
     name: str
     title: str
@@ -57,6 +59,7 @@ class Chart:
     percent: bool = False
     empty: str = ""
     unit: str = ""
+    wanting: bool = False
 
     @property
     def blank(self) -> bool:
@@ -92,10 +95,20 @@ def data(ask: Ask) -> Response:
     return JSONResponse(
         {
             "kind": chart.kind, "title": chart.title, "categories": chart.categories, "percent": chart.percent,
-            "unit": chart.unit, "most": DRAWN if chart.kind == "bars" and len(chart.series) > 1 else ALL,
-            "series": [{"name": n, "data": v} for n, v in chart.series], "links": chart.links,
+            "unit": chart.unit, "most": _drawn(chart), "wanting": chart.wanting, "links": chart.links,
+            "series": [{"name": n, "data": _wanting(v) if chart.wanting else v} for n, v in chart.series],
         }
     )  # fmt: skip
+
+
+def _drawn(chart: Chart) -> int:
+    """How many of the categories stand in the picture; rows of no known school would hide all others' bars."""
+    places = [c for c in chart.categories if c != NOWHERE]
+    return min(len(places), DRAWN) if chart.kind == "bars" and len(chart.series) > 1 else ALL
+
+
+def _wanting(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
+    return tuple(None if v is None else round(1 - v, 6) for v in values)
 
 
 def _charts(ask: Ask) -> dict[str, Callable[[Ask, str], Chart]]:
@@ -124,16 +137,22 @@ def _rates(ask: Ask, place: str) -> Chart:
         run = last_run(reader)
         found = rates(reader, ask.site.party, _scopes(ask), run, place)
         names = {} if not found or found[0].level != "school" else _schools(ask, reader, found)
-    named = {**ask.site.catalog.codes.division_names, **names, UNKNOWN: "未写明学校"}
+    named = {**ask.site.catalog.codes.division_names, **names, UNKNOWN: NOWHERE}
     shown = sorted(found, key=_worst_first)
     level = {"city": "各市", "county": "各县", "school": "各校"}[found[0].level] if found else "各地"
     links = tuple(_down(p) for p in shown)
     return Chart(
-        "rates", f"{level}质量率", (f"第 {run} 轮；从低到高" + (f"，图中为最低的 {DRAWN} 个" if len(found) > DRAWN else "")) if run else "", "bars", (level, *DIMENSIONS.values()),
+        "rates", f"{level}质量率", _rates_note(run, len(found)), "bars", (level, *DIMENSIONS.values()),
         tuple(named.get(p.code, p.code) for p in shown),
         tuple((cn, tuple(p.share(d) for p in shown)) for d, cn in DIMENSIONS.items()),
-        tuple(links for _ in DIMENSIONS), percent=True, empty="还没有质量率：请由数据工程师先在【调度】中运行一轮。",
+        tuple(links for _ in DIMENSIONS), percent=True, wanting=True,
+        empty="还没有质量率：请由数据工程师先在【调度】中运行一轮。",
     )  # fmt: skip
+
+
+def _rates_note(run: int, places: int) -> str:
+    drawn = f"图为与 100% 的差距{f'最大的 {DRAWN} 个' if places > DRAWN else ''}，表为各率，从低到高"
+    return f"第 {run} 轮；{drawn}" if run else ""
 
 
 def _worst_first(place: Place) -> tuple[bool, float, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page
 
@@ -67,6 +68,21 @@ def test_every_link_of_every_chart_leads_to_a_page_and_rules_to_exactly_their_ro
     assert found
     assert int(found[1].replace(",", "")) == rules["series"][0]["data"][0]
     assert chief.get("/board/secrets.json").status_code == 404
+
+
+def test_rates_are_drawn_as_what_is_wanting_and_rows_of_no_school_do_not_hide_the_cities(console: Console) -> None:
+    chart = console.as_("业务主管").get("/board/rates.json").json()
+    with console.store.reading() as reader:
+        stored = {p.code: p for p in rates(reader, "13", ALL, 1, "")}
+    names = console.site.catalog.codes.division_names
+    drawn = chart["categories"][: chart["most"]]
+    assert chart["wanting"]
+    assert sorted(drawn) == sorted(names[code] for code in stored if code in names)
+    for code, place in stored.items():
+        if code in names:
+            at = chart["categories"].index(names[code])
+            wanting = {s["name"]: s["data"][at] for s in chart["series"]}
+            assert wanting == pytest.approx({cn: 1 - (place.share(d) or 0) for d, cn in DIMENSIONS.items()}, abs=1e-6)
 
 
 def test_the_ministry_sees_its_provinces_by_what_it_checked_itself(ministry_console: Console) -> None:

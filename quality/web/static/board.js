@@ -12,8 +12,8 @@
     const numbers = data.series.filter((s) => s.data.every((v) => typeof v !== "string"));
     // A bar's length is its value, so bars begin at zero; a line tells how things move and may begin higher.
     const lowest = data.kind === "lines" ? Math.min(1, ...numbers.flatMap((s) => s.data).filter((v) => v !== null)) : 0;
-    const values = {type: "value", name: data.unit, nameTextStyle: {color: ink}, axisLabel: {color: ink, formatter: data.percent ? (v) => `${Math.round(1000 * v) / 10}%` : undefined},
-      splitLine: {lineStyle: {color: line}}, min: data.percent ? Math.max(0, Math.floor(20 * lowest - 1) / 20) : 0, max: data.percent ? 1 : undefined,
+    const values = {type: "value", name: data.unit, nameTextStyle: {color: ink}, axisLabel: {color: ink, formatter: data.percent ? (v) => `${Number((100 * v).toFixed(2))}%` : undefined},
+      splitLine: {lineStyle: {color: line}}, min: data.percent ? Math.max(0, Math.floor(20 * lowest - 1) / 20) : 0, max: data.percent && !data.wanting ? 1 : undefined,
       minInterval: data.percent ? undefined : 1};
     const names = {type: "category", data: data.categories, inverse: lying, axisLabel: {color: ink, interval: 0, width: lying ? 150 : 84, overflow: "truncate"},
       axisLine: {lineStyle: {color: line}}};

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import astuple
 
 import duckdb
 
@@ -29,12 +30,13 @@ def definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> boo
 
 
 def definitions_digest(catalog: Catalog) -> str:
-    """Digest of what normalising and row rules depend on: a site's own labels and dictionaries, rules. Who owns a value
+    """Digest of what normalising and row rules depend on: the fields, a site's own labels and dictionaries, rules. Who owns a value
     and which codes and labels a version has does not matter here (`quality.authority` and `quality.recode` settle again
     what they touch)."""
     codes = catalog.codes
     body = json.dumps(
         [
+            [[e.name, e.key, [astuple(f) for f in e.fields]] for e in catalog.entities.values()],
             site_labels(codes),
             sorted(codes.site_loaded),
             sorted(catalog.rules),

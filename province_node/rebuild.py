@@ -87,7 +87,7 @@ def _image(con: duckdb.DuckDBPyConnection, store: Store, entity: Entity, party: 
     for block in store.read(entity, node=party):
         batch = pa.Table.from_batches([block]).select(names)
         con.register("stored", batch)
-        con.execute(f"INSERT INTO g_{entity.name} SELECT {', '.join(ident(n) for n in names)} FROM stored")
+        con.execute(f"INSERT INTO g_{entity.name} BY NAME SELECT {', '.join(ident(n) for n in names)} FROM stored")
         con.unregister("stored")
         rows += block.num_rows
     return rows

@@ -253,7 +253,7 @@ def ingest_local(
     con.execute("INSERT INTO fresh_local SELECT DISTINCT _ext FROM incoming")
     con.execute(f"DELETE FROM l_{entity.name} l WHERE EXISTS (SELECT 1 FROM incoming i WHERE {match})")
     names = ", ".join([*(ident(f.name) for f in entity.fields), *(m.split()[0] for m in LOCAL_MARKS.split(", "))])
-    con.execute(f"INSERT INTO l_{entity.name} SELECT {names} FROM incoming")
+    con.execute(f"INSERT INTO l_{entity.name} BY NAME SELECT {names} FROM incoming")
     return int(scalar(con, "SELECT count(*) FROM incoming"))
 
 

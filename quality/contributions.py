@@ -77,6 +77,7 @@ def create_tables(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
             f"CREATE TABLE IF NOT EXISTS g_{entity.name} "
             f"(pk VARCHAR, row_ver BIGINT, src_rid VARCHAR, prov VARCHAR, {payload})"
         )
+    _widen(con, catalog)
     con.execute(
         "CREATE TABLE IF NOT EXISTS crosswalk (old VARCHAR, new VARCHAR, confirmed BOOLEAN, _ext INTEGER, _line BIGINT)"
     )
@@ -85,6 +86,17 @@ def create_tables(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     con.execute("CREATE TABLE IF NOT EXISTS retired_code (tbl VARCHAR, code VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS student_alias (old VARCHAR, new VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR)")
+
+
+def _widen(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """A state of older definitions takes the fields that came to them; it is read by name, so they may stand last."""
+    found = con.execute("SELECT lower(table_name), lower(column_name) FROM duckdb_columns()").fetchall()
+    known = {(str(table), str(column)) for table, column in found}
+    for entity in catalog.entities.values():
+        for holder in ("c", "l", "g"):
+            for field in entity.fields:
+                if (f"{holder}_{entity.name}", field.name.lower()) not in known:
+                    con.execute(f"ALTER TABLE {holder}_{entity.name} ADD COLUMN {field.name} {sql_type(field)}")
 
 
 def load_lookups(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:

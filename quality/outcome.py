@@ -152,4 +152,4 @@ def advance_golden(con: duckdb.DuckDBPyConnection, round_: Round, entity: Entity
         con.execute(
             f"INSERT INTO tombstone SELECT {text(entity.name)}, pk, row_ver FROM d_{entity.name} WHERE op = 'D'"
         )
-    con.execute(f"INSERT INTO g_{entity.name} SELECT {names} FROM d_{entity.name} WHERE op <> 'D'")
+    con.execute(f"INSERT INTO g_{entity.name} BY NAME SELECT {names} FROM d_{entity.name} WHERE op <> 'D'")

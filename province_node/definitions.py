@@ -30,9 +30,11 @@ def definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> boo
 
 
 def definitions_digest(catalog: Catalog) -> str:
-    """Digest of what normalising and row rules depend on: the fields, a site's own labels and dictionaries, rules. Who owns a value
-    and which codes and labels a version has does not matter here (`quality.authority` and `quality.recode` settle again
-    what they touch)."""
+    """Digest of what normalising and row rules depend on: the fields, a site's own labels and dictionaries, rules.
+
+    Who owns a value and which codes and labels a version has does not matter here (`quality.authority` and
+    `quality.recode` settle again what they touch).
+    """
     codes = catalog.codes
     body = json.dumps(
         [

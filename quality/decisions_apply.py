@@ -110,7 +110,7 @@ def undo(store: Store, acting: Acting, op_no: str, *, progress: Told = lambda _d
         if row["state"] == RUNNING:
             _note(tx, op_no, state=STOPPED, ended=acting.ts)
     acting = replace(acting, op_no=op_no)
-    restored = last = 0
+    before, restored, last = int(row["undone"] or 0), 0, 0
     while True:
         with store.begin() as tx:
             stamp = next_number(tx.connection)
@@ -122,12 +122,12 @@ def undo(store: Store, acting: Acting, op_no: str, *, progress: Told = lambda _d
             restored += _write(
                 tx, acting, "撤销", Order(stored_order(row).chosen, Bulk.BY_RULE), [*terms, *span], values, stamp
             )
+            _note(tx, op_no, undone=before + restored)  # an undo that is interrupted has not forgotten what it restored
             last = top
         progress(restored)
-    kept = int(row["done"] or 0) - int(row["undone"] or 0) - restored
+    kept = int(row["done"] or 0) - before - restored
     with store.begin() as tx:
-        total = int(row["undone"] or 0) + restored
-        _note(tx, op_no, state=UNDONE, undone=total, kept=kept, undone_by=acting.by.person, undone_at=acting.ts)
+        _note(tx, op_no, state=UNDONE, kept=kept, undone_by=acting.by.person, undone_at=acting.ts)
     return Done(op_no, restored, kept=kept)
 
 

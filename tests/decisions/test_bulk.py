@@ -124,3 +124,22 @@ def test_an_operation_is_found_by_the_range_of_numbers_it_took_and_nothing_of_an
             assert count(reader, "13", [Scope()], Filter(op_no=op_nos)) == want
     assert undo(store, acting(CLERK), first.op_no).done == 4
     assert {r["decision_no"] for r in table(store, "decision") if r["op_no"] == rest.op_no} == {1, 2, 7, 10, 11}
+
+
+def test_an_undo_that_is_interrupted_counts_what_it_restored_when_it_is_taken_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions_apply, "CHUNK", 4)
+    fill(store)
+    done = apply(store, acting(CLERK), RULE, seen(store).token)
+
+    def fail(_restored: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        undo(store, acting(CLERK), done.op_no, progress=fail)
+    assert [(r["state"], r["undone"]) for r in table(store, "bulk_operation")] == [("已完成", 4)]
+    again = undo(store, acting(CLERK), done.op_no)
+    assert (again.done, again.kept) == (5, 0)
+    assert [(r["state"], r["undone"], r["kept"]) for r in table(store, "bulk_operation")] == [("已撤销", 9, 0)]
+    assert {r["state"] for r in table(store, "decision")} == {"待处理"}

@@ -1,7 +1,7 @@
 """进展月报: the monthly form 附件4 as an A4 page and a workbook, prefilled, edited, reported by the fifth.
 
-Decides who may write it: staff whose scope is the whole province. 上报 here closes the month and is audited; the paper
-with signatures and seal goes its own way, and the page says so.
+Decides who may write it: staff whose scope is the whole province. 上报 here closes the month and is audited; no
+stream of the protocol carries it, so the paper with signatures and seal goes its own way, and the page says where.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def test_row_13_the_second_of_two_browsers_is_told_who_was_faster_and_keeps_his_
     assert "户口簿为据，详见来函" in page.content()
 
 
-def test_row_14_a_sheet_comes_back_with_one_wrong_row(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_row_14_a_sheet_of_5000_rows_comes_back_with_its_wrong_ones(page: Page, desk: Desk, tmp_path: Path) -> None:
     sign_in(page, desk, "业务员", "/conflicts?field=MZM&state=待处理")
     with page.expect_download() as download:
         page.click("button:has-text('导出 xlsx')")
@@ -234,23 +234,37 @@ def test_row_14_a_sheet_comes_back_with_one_wrong_row(page: Page, desk: Desk, tm
         sheet.cell(at, heads["处理意见"], "采用来源值")
         sheet.cell(at, heads["采用来源"], "S1" if at != 4 else "S9")
         sheet.cell(at, heads["原因代码"], "R03")
+    blank = [sheet.cell(6, at).value for at in range(1, 4)]  # nothing is filled in on these
+    for _ in range(sheet.max_row, 5_000):
+        sheet.append(blank)
+    far = {"冲突编号": "x", "版本": "1", "处理意见": "采用来源值", "采用来源": "S1", "原因代码": "R03"}
+    sheet.append([far.get(str(head)) for head in heads])
     book.save(sheet_file)
     page.click("a:has-text('导入')")
     assert axe(page) == []
     page.set_input_files("input[name=file]", sheet_file)
     page.click("button:has-text('上传并导入')")
-    page.wait_for_selector("a:has-text('下载错误行')")
+    page.wait_for_selector("a:has-text('下载错误行')", timeout=60_000)
+    done = page.url
     with page.expect_download() as wrong:
         page.click("a:has-text('下载错误行')")
     wrong.value.save_as(tmp_path / "wrong.xlsx")
     rows = list(openpyxl.load_workbook(tmp_path / "wrong.xlsx")["sheet1"].iter_rows(values_only=True))
     told = dict(zip(rows[0], rows[1], strict=True))
-    assert (len(rows), told["原行号"], told["冲突编号"]) == (2, "4", str(numbers[2]))
+    assert (len(rows), told["原行号"], told["冲突编号"]) == (3, "4", str(numbers[2]))
     assert "没有这个采用来源" in str(told["错误原因"])
-    page.click("a:has-text('在线预览错误行')")
+    last = dict(zip(rows[0], rows[2], strict=True))
+    assert (last["原行号"], last["冲突编号"]) == ("5001", "x"), "the last of 5,000 rows"
+    sheet.append(blank)
+    book.save(sheet_file)
+    page.goto(f"{desk.address}/conflicts/import")
+    page.set_input_files("input[name=file]", sheet_file)
+    page.click("button:has-text('上传并导入')")
+    page.wait_for_selector("[role=alert]:has-text('5000')", timeout=60_000)
+    page.goto(f"{done}/wrong/sheet")
     page.wait_for_selector("td:has-text('没有这个采用来源')")
     assert axe(page) == []
-    assert page.locator("tbody tr").count() == 1
+    assert page.locator("tbody tr").count() == 2
     states = [row_of(desk, n)["state"] for n in numbers]
     assert states == ["待复核", "待复核", "待处理", "待复核"]
     refused = desk.post(desk.as_("业务主管"), "/conflicts/import", files={"file": ("a.csv", b"1")})

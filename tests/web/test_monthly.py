@@ -35,6 +35,7 @@ def test_what_the_hub_knows_stands_in_the_form_and_what_it_does_not_is_blank(con
     assert "☐已完成　☑未完成" in page  # a school's required form has no record
     assert "☐是　☐否" in page
     assert "尚未保存" in page
+    assert "月报不随数据批次传送" in page, "the page says that reporting it here sends nothing"
     answer = console.as_("业务员").get(f"/monthly/{MONTH}/form.xlsx")
     sheet = openpyxl.load_workbook(io.BytesIO(answer.content))["月报"]
     cells = [str(c.value) for row in sheet.iter_rows() for c in row if c.value]

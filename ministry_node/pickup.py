@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from hub.batch import wire
-from hub.batch.layout import NameKind, ParsedName, parse_name
+from hub.batch.layout import NameKind, ParsedName, batch_id, manifest_name, parse_name
 from hub.batch.manifest import FileEntry, Manifest
 from hub.errors import HubError, InputError, RefusedError
 from hub.transport import Copied, NotThereError
@@ -24,6 +24,7 @@ from hub.verdict import refused
 from ministry_node.desk import Desk
 
 PATIENCE: Final = timedelta(minutes=15)
+ABANDONED: Final = timedelta(hours=24)
 # Ciphertext is plaintext plus recipients and framing (protocol 5.2).
 _FRAMING: Final = 65 * 1024
 _IRREGULAR: Final = "E2407"
@@ -42,7 +43,8 @@ class Ready:
 
 
 def look(desk: Desk, party: str) -> Ready:
-    """The listing, sorted out by names alone. A part without a manifest is an upload under way, not a stray."""
+    """The listing, sorted out by names alone. A part without a manifest is an upload under way for a day
+    (`abandoned`), not a stray."""
     entries = desk.server.list_ready(party)
     parsed = [(entry, _parsed(entry.name)) for entry in entries]
     manifests = sorted(
@@ -129,12 +131,33 @@ def _one(desk: Desk, party: str, entry: FileEntry) -> tuple[Part | None, Refused
 
 def waits(desk: Desk, batch: str) -> bool:
     """True while a batch's files may still come: 15 minutes from when its manifest was first seen without them."""
-    note = desk.waiting / batch
+    return _seen_for(desk, batch) < PATIENCE
+
+
+def abandoned(desk: Desk, party: str, ready: Ready) -> list[str]:
+    """Parts whose manifest has not come for a day: given up, or cut off on our disk, where no upload can mend them."""
+    lonely: dict[str, list[str]] = {}
+    for name in sorted(ready.names):
+        found = _parsed(name)
+        if found is None or found.kind is not NameKind.PART or found.stream_id is None or found.seq is None:
+            continue
+        batch = batch_id(found.stream_id, found.seq)
+        if manifest_name(batch) not in ready.names:
+            lonely.setdefault(f"p{party}-{batch}", []).append(name)
+    for note in desk.waiting.glob(f"p{party}-*"):
+        if note.name not in lonely:
+            note.unlink(missing_ok=True)
+    return [name for note, names in lonely.items() if _seen_for(desk, note) >= ABANDONED for name in names]
+
+
+def _seen_for(desk: Desk, what: str) -> timedelta:
+    """How long ago it was first asked for; 0 the first time, which is noted."""
+    note = desk.waiting / what
     desk.waiting.mkdir(mode=0o700, exist_ok=True)
     if not note.is_file():
         write_durably([wire.write_utc(desk.at).encode()], note, 64)
-    first: datetime = wire.read_utc(note.read_text(), where=batch)
-    return desk.at - first < PATIENCE
+    first: datetime = wire.read_utc(note.read_text(), where=what)
+    return desk.at - first
 
 
 def waits_no_more(desk: Desk, batch: str) -> None:

@@ -35,8 +35,8 @@ def reject(desk: Desk, party: str, error: RefusedError, name: str, copy: Path | 
 
 
 def unannounced(desk: Desk, party: str, ready: pickup.Ready) -> list[Alarm]:
-    """Names no batch of ours uses: files to the evidence, the rest noted."""
-    alarms = [take_stray(desk, party, name) for name in ready.strays]
+    """Names no batch of ours uses, and parts no manifest came for: files to the evidence, the rest noted."""
+    alarms = [take_stray(desk, party, name) for name in (*ready.strays, *pickup.abandoned(desk, party, ready))]
     alarms += [irregular(desk, party, name) for name in ready.irregular]
     if ready.illegal:
         words = f"上传目录中有 {ready.illegal} 个名称不合交换协议的文件，未读取"

@@ -23,14 +23,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
-    end, drawn = time.monotonic() + options.seconds, options.seed
+    drawn = options.seed
     with tempfile.TemporaryDirectory(prefix="machine-") as name:
         folder = Path(name)
         generate(folder / "day1", province="13", students=200, seed=1, day=1, dirt=False)
         Exchange.template = Land(new_lab(folder / "lab", folder / "day1"))
         settle(Exchange.template.lab)
         assert Exchange.template.exchange() == ["APPLIED"]
-        while time.monotonic() < end:
+        end = time.monotonic() + options.seconds
+        while drawn == options.seed or time.monotonic() < end:
             print(f"seed {drawn}: {LIVES} lives of up to {STEPS} steps", flush=True)  # noqa: T201
             run_state_machine_as_test(
                 seed(drawn)(Exchange),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,22 @@ def test_an_upload_under_way_is_left_alone(province: Province) -> None:
     assert [path.name for path in province.ready.iterdir()] == [part_name(forged.manifest.batch_id, 1)]
     province.upload(forged)
     assert province.decide().verdict == "APPLIED"
+
+
+def test_a_part_whose_manifest_does_not_come_for_a_day_makes_room_for_the_whole_one(province: Province) -> None:
+    """Protocol 2.5: cut off on the server's disk it would stand in the way of every upload of its batch (6.1)."""
+    forged, before = province.batch(), province.state()
+    (part,) = forged.parts
+    (province.ready / part).write_bytes(forged.parts[part][:100])
+    for hours, left in ((0, [part]), (23, [part]), (25, [])):
+        result = province.intake(AT + timedelta(hours=hours))
+        assert (result.decisions, [path.name for path in province.ready.iterdir()]) == ((), left)
+    assert "E3415" in [alarm.code for alarm in result.alarms]
+    assert forged.parts[part][:100] in province.evidence().values()
+    assert province.state() == before
+    province.upload(forged)
+    assert province.decide(AT + timedelta(hours=26)).verdict == "APPLIED"
+    assert list((province.ministry.work / "intake" / "waiting").iterdir()) == []
 
 
 def test_plaintext_of_a_killed_run_is_swept_and_that_of_a_living_one_is_not(province: Province) -> None:

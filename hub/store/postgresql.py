@@ -8,19 +8,15 @@ ANALYZE holds its lock until the batch commits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from hub.errors import UsageError
-from hub.store.decision_tables import DECISION
-from hub.store.history_tables import HELD_FROM, moment
 from hub.store.lane import blocks, to_csv
 from hub.store.postgresql_renewal import renewal
 from hub.store.scratch import Temporary
 from hub.store.staged import Staged
-from hub.store.tables import Tables, plain_columns
 
 # One migration at a time, whoever starts it; the number only has to be ours.
 _MIGRATION_LOCK = 4_917_201
@@ -86,29 +82,6 @@ class Postgresql(Temporary):
     def renew(self, connection: sa.Connection, staged: Staged) -> int:
         done = connection.exec_driver_sql(renewal(staged, self.part(staged.table, staged.node)))
         return int(done.rowcount)
-
-    def replace(
-        self, connection: sa.Connection, table: sa.Table, node: str, at: datetime, stage: sa.Table, effect: sa.Table
-    ) -> None:
-        """Changed rows are updated in place: in a page with room their index entries stay (`_FILL`)."""
-        names, held = [c.name for c in plain_columns(table)], moment(at)
-        rows = f"{effect.name} e JOIN {stage.name} s ON s.ord = e.ord"
-        connection.exec_driver_sql(
-            f"UPDATE {table.name} t SET {HELD_FROM} = '{held}',{','.join(f'{n} = s.{n}' for n in names if n != 'pk')} "
-            f"FROM {rows} WHERE t.node = '{node}' AND t.pk = e.pk AND e.op <> 'D' AND e.ver_row IS NOT NULL"
-        )
-        connection.exec_driver_sql(
-            f"INSERT INTO {table.name} (node,{HELD_FROM},{','.join(names)}) "
-            f"SELECT '{node}','{held}',{','.join(f's.{n}' for n in names)} FROM {rows} "
-            "WHERE e.op <> 'D' AND e.ver_row IS NULL"
-        )
-        gone = f"SELECT pk FROM {effect.name} WHERE op = 'D' AND ver_row IS NOT NULL"
-        connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node}' AND pk IN ({gone})")
-
-    def after_upgrade(self, connection: sa.Connection, tables: Tables) -> None:
-        """Room in every page of the queue for a second version of each row: no index holds what a bulk changes."""
-        del tables
-        connection.exec_driver_sql(f"ALTER TABLE {DECISION.name} SET (fillfactor = {_QUEUE_FILL})")
 
     def analyse(self, connection: sa.Connection, table: str, columns: Sequence[str] = ()) -> None:
         connection.exec_driver_sql(f"ANALYZE {table}" + (f" ({','.join(columns)})" if columns else ""))

@@ -59,14 +59,21 @@ class Temporary(ABC):
     def replace(
         self, connection: sa.Connection, table: sa.Table, node: str, at: datetime, stage: sa.Table, effect: sa.Table
     ) -> None:
-        names = [c.name for c in plain_columns(table)]
-        gone = f"SELECT pk FROM {effect.name} WHERE ver_row IS NOT NULL"
-        connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node}' AND pk IN ({gone})")
+        """Changed rows are updated in place: their place and their index entries stay."""
+        names, held = [c.name for c in plain_columns(table)], moment(at)
+        rows = f"{effect.name} e JOIN {stage.name} s ON s.ord = e.ord"
+        given = ",".join(f"{n} = s.{n}" for n in names if n != "pk")
+        connection.exec_driver_sql(
+            f"UPDATE {table.name} AS t SET {HELD_FROM} = '{held}',{given} "
+            f"FROM {rows} WHERE t.node = '{node}' AND t.pk = e.pk AND e.op <> 'D' AND e.ver_row IS NOT NULL"
+        )
         connection.exec_driver_sql(
             f"INSERT INTO {table.name} (node,{HELD_FROM},{','.join(names)}) "
-            f"SELECT '{node}','{moment(at)}',{','.join(f's.{n}' for n in names)} "
-            f"FROM {effect.name} e JOIN {stage.name} s ON s.ord = e.ord WHERE e.op <> 'D'"
+            f"SELECT '{node}','{held}',{','.join(f's.{n}' for n in names)} FROM {rows} "
+            "WHERE e.op <> 'D' AND e.ver_row IS NULL"
         )
+        gone = f"SELECT pk FROM {effect.name} WHERE op = 'D' AND ver_row IS NOT NULL"
+        connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE node = '{node}' AND pk IN ({gone})")
 
     def remove(self, connection: sa.Connection, table: sa.Table, keys: Any) -> None:
         names = keys.schema.names

@@ -7,7 +7,8 @@ files of a change set; the same rows by nothing but COPY (PostgreSQL) or `execut
 into an empty table of the same columns and key; and the delta written over the loaded rows by the shortest upsert one
 can write by hand. Store and baselines take turns, so that what else the machine does befalls them alike. Every night
 brings another hundredth of the students, spread over all schools. PostgreSQL has 1 GB of shared buffers, and between
-the load and the first night both tables are vacuumed, as autovacuum does within a minute of such a load.
+the load and the first night both tables are vacuumed and a checkpoint is made, as the server does by itself within
+minutes of such a load.
 Oracle where `ORACLE_URL` is set, see `tests.bench.store_oracle`. The store checks every row, counts what took effect,
 keeps the versions that end and takes statistics; the baselines do none of that.
 """
@@ -189,7 +190,7 @@ def on_postgresql(create: Callable[[str], str], entity: Entity, files: dict[str,
     ddl = ddl.replace("CREATE TABLE raw", "CREATE TABLE {table}")
     blocks = {what: [bytes(to_csv(b.select(b.schema.names[1:]))) for b in _blocks(p)] for what, p in files.items()}
     others = ",".join(f"{n} = excluded.{n}" for n in names if n != "pk")
-    over = f"INSERT INTO raw_0 SELECT * FROM {{}} ON CONFLICT (pk) DO UPDATE SET {others}"
+    over = f"INSERT INTO raw_{ROUNDS - 1} SELECT * FROM {{}} ON CONFLICT (pk) DO UPDATE SET {others}"
 
     def run(table: str, what: str, *after: str) -> None:
         with psycopg.connect(conninfo(url)) as con:
@@ -205,12 +206,13 @@ def on_postgresql(create: Callable[[str], str], entity: Entity, files: dict[str,
         initial=lambda n: apply(stores[n], entity, files["initial"], 0),
         raw_initial=lambda n: run(f"raw_{n}", "initial"),
     )
-    for place, table in ((places[0], "g_xs"), (url, "raw_0")):
+    for place, table in ((url, f"raw_{ROUNDS - 1}"), (places[-1], "g_xs")):
         with psycopg.connect(conninfo(place), autocommit=True) as con:
             con.execute(f"VACUUM {table}".encode())
+            con.execute(b"CHECKPOINT")
     return figures | in_turn(
         NIGHTS,
-        merge=lambda n: apply(stores[0], entity, files[night(n)], n + 1),
+        merge=lambda n: apply(stores[-1], entity, files[night(n)], n + 1),
         raw_delta=lambda n: run(f"delta_{n}", night(n)),
         upsert_by_hand=lambda n: run(f"stage_{n}", night(n), over.format(f"stage_{n}")),
     )

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from hub.audit import Event, append
 from hub.store import Reader
-from hub.web import Ask, Section
+from hub.web import Ask, Section, not_here
 from hub.web.sheets import File, Rows, Shown, show
 from hub.workbook import Sheet, stream_book
 from province_node.correction_sheet import HEADERS, chosen, counted, requests, sent
@@ -41,6 +41,8 @@ def preview(ask: Ask) -> Response:
 def download(ask: Ask) -> Response:
     """The sheet of one platform, masked; audited, and its requests count as sent."""
     acting, system = acting_of(ask), str(ask.path["system"])
+    if system not in SYSTEMS:
+        raise not_here("没有这个源头平台")
     with ask.site.store.reading() as reader:
         rows = requests(reader, ask.site.catalog, acting, chosen(system, everything=False))
     with ask.site.store.begin() as tx:
@@ -51,8 +53,9 @@ def download(ask: Ask) -> Response:
         )  # fmt: skip
     sent(ask.site.store, acting, [int(r["请求编号"]) for r in rows])
     cells = [["" if v is None else str(v) for v in r.values()] for r in rows]
-    name = SYSTEMS.get(system, system)
-    return attached(stream_book([Sheet("sheet1", HEADERS, cells)]), f"更正请求_{name}_{acting.today}.xlsx", XLSX)
+    return attached(
+        stream_book([Sheet("sheet1", HEADERS, cells)]), f"更正请求_{SYSTEMS[system]}_{acting.today}.xlsx", XLSX
+    )
 
 
 def _shown(ask: Ask, reader: Reader, system: str) -> Shown:

@@ -61,6 +61,12 @@ def test_a_control_character_in_a_form_is_refused_before_anything_is_kept(consol
     assert console.rows("typed_query") == before
 
 
+def test_a_platform_that_is_not_there_gets_no_file_and_no_record(console: Console) -> None:
+    client, before = console.as_("业务主管"), console.rows("audit_event")
+    assert console.post(client, "/corrections/S9").status_code == 404
+    assert console.rows("audit_event") == before
+
+
 def test_an_auditor_posts_nothing_that_changes_data() -> None:
     for role in ("province", "ministry"):
         open_ = {r.path for r in routes(role) if r.method == "POST" and may("审计负责人", r.allow)}

@@ -191,20 +191,20 @@ def _school(path: Path, given: str | None) -> str:
 def _columns(
     path: Path, row: int, texts: dict[int, str], template: Template
 ) -> tuple[dict[int, TemplateColumn], list[str]]:
-    """Sheet column index → template column, and notes about headers."""
+    """Sheet column index → template column, and notes about headers. Only a column that is taken must stand alone."""
     keys = {at: header_key(text) for at, text in texts.items()}
-    twice = sorted({shown_header(texts[at]) for at, k in keys.items() if list(keys.values()).count(k) > 1})
+    known = {header_key(c.header): c for c in template.columns}
+    twice = sorted({shown_header(texts[at]) for at, k in keys.items() if k in known and [*keys.values()].count(k) > 1})
     if twice:
         shown = "、".join(twice)
         where = f"文件 {path_shown(path)}，第 {row} 行，列 {shown}"
         raise InputError("E2305", f"表头重复：{shown}", where=where, step="每个列名只保留一列后重新提交")
-    known = {header_key(c.header): c for c in template.columns}
     columns = {at: known[k] for at, k in keys.items() if k in known}
     unknown = [
         shown_header(texts[at]) for at, k in keys.items() if k not in known and k not in (ROW_HEADER, REASON_HEADER)
     ]
     lacking = [c.header for k, c in known.items() if k not in keys.values() and c.target]
-    notes = [f"不认识的列，未采用：{'、'.join(unknown)}"] if unknown else []
+    notes = [f"不认识的列，未采用：{'、'.join(dict.fromkeys(unknown))}"] if unknown else []
     notes += [f"模板中有而文件中没有的列：{'、'.join(lacking)}"] if lacking else []
     return columns, notes
 

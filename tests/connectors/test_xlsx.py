@@ -138,6 +138,12 @@ def test_a_sheet_without_a_header_never_shows_its_first_person(tmp_path: Path, c
     assert refused(write(tmp_path / f"b_{SCHOOL}.xlsx", [[]]), catalog).code == "E2304"
 
 
+def test_a_header_twice_that_no_template_has_is_noted_once(tmp_path: Path, catalog: Catalog) -> None:
+    got = read(tmp_path, catalog, [[*TEACHER, "家庭宠物", "家庭宠物"], [*teacher(), "猫", "狗"]])
+    assert "".join(got.notes).count("家庭宠物") == 1
+    assert got.rows.num_rows == 1
+
+
 def test_a_header_twice_is_refused_with_its_name(tmp_path: Path, catalog: Catalog) -> None:
     error = refused(write(tmp_path / f"a_{SCHOOL}.xlsx", [[*TEACHER, " 姓 名*"], teacher()]), catalog)
     assert error.code == "E2305"

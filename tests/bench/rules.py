@@ -6,7 +6,9 @@ Settling is a round without reading the sources: normalise, judge, match, surviv
 leaves out every row rule, every rule between rows and tables, the notes of normalising, all findings of severity 警告
 and 提示 and the second judge (Great Expectations). What settling cannot do without stays in both: keys and clashes of
 one key, matching, parents, fields that make a record, survivorship, the balance. Both settle the same sources from an
-empty state, each in a process of its own; the peak is the largest of any process of that round.
+empty state, each in a process of its own; the peak is the largest of any process of that round. The ratio is told of
+seconds and of processor time: only the latter means something where others work on the machine. 100,000 students on two
+processors with a load of 10: 1.18 in seconds (62 and 53), 1.65 in processor time (21 and 13 s), peaks 913 and 901 MB.
 """
 
 from __future__ import annotations
@@ -53,21 +55,23 @@ def main() -> None:
         found = child("tests.bench.rules", "--one", which, str(folder / which))
         shutil.rmtree(folder / which)
         figures |= {f"{which}: {name}": value for name, value in found.items()}
-    figures["all / none (goal 3.0)"] = round(figures[f"{ALL}: settle"] / figures[f"{NONE}: settle"], 2)
+    for name in ("settle", "settle cpu"):
+        figures[f"{name}: all / none (goal 3.0)"] = round(figures[f"{ALL}: {name}"] / figures[f"{NONE}: {name}"], 2)
     sys.stdout.write(json.dumps(figures, ensure_ascii=False) + "\n")
     shutil.rmtree(folder)
 
 
 def one(which: str, lab: Path) -> None:
     """One round, timed; the figures as JSON on the last line."""
-    hops = {"extract": 0.0, "settle": 0.0}
-    last, current = time.perf_counter(), "extract"
+    hops, busy = {"extract": 0.0, "settle": 0.0}, {"extract": 0.0, "settle": 0.0}
+    last, spent, current = time.perf_counter(), _processor(), "extract"
 
     def progress(step: str, _what: str) -> None:
-        nonlocal last, current
-        now = time.perf_counter()
+        nonlocal last, spent, current
+        now, used = time.perf_counter(), _processor()
         hops[current] += now - last
-        last, current = now, step
+        busy[current] += used - spent
+        last, spent, current = now, used, step
 
     with ExitStack() as stack:
         if which == NONE:
@@ -76,15 +80,20 @@ def one(which: str, lab: Path) -> None:
         done = run_round(open_lab(lab).province, wanted, nonce=lambda: os.urandom(32).hex(), progress=progress)
     progress("settle", "")
     peaks = [resource.getrusage(w).ru_maxrss / 1024 for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    spent = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     told = {
         **{name: round(seconds, 1) for name, seconds in hops.items()},
-        "cpu": round(sum(u.ru_utime + u.ru_stime for u in spent), 1),
+        "settle cpu": round(busy["settle"], 1),
         "rows": done.settled.changes.counts.rows,
         "findings": sum(done.findings.values()),
         "peak_mb": round(max(peaks)),
     }
     sys.stdout.write(json.dumps(told) + "\n")
+
+
+def _processor() -> float:
+    """Seconds of processor time of this process, its threads and the children that have ended."""
+    spent = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in spent)
 
 
 def _without_rules(stack: ExitStack) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pyarrow as pa
 import pytest
 
-from hub.errors import KeyMaterialError
+from hub.errors import KeyMaterialError, UsageError
 from ministry_node.matching import rescan
+from ministry_node.matching_run import rotate_key
 from tests.cases.network import HEBEI, JIANGSU, Two, forge, held
 from tests.ministry.forge import Province
 from tests.round.labs import rows
@@ -46,6 +48,27 @@ def test_a_case_ends_by_itself_with_the_batch_as_evidence(
     assert (after[1]["cause"], after[1]["evidence"], after[1]["closed_by"]) == (cause, batch, "hub")
     assert [(p["standing"], p["left_by"]) for p in two.parties(case["case_no"])] == [("1", None), ("0", batch)]
     assert two.said(case["case_no"])[-1] == ("自动关闭", "已关闭", cause)
+
+
+def test_a_new_matching_key_keeps_every_case_and_leaves_no_mark_under_the_old_one(two: Two) -> None:
+    """Protocol 14.4: and what ends or returns afterwards is found under the new key."""
+    before, marks = two.cases(), rows(two.ministry, "person_mark")
+    with pytest.raises(UsageError):
+        rotate_key(two.ministry, by="甲", second="甲", at=two.now, rng=os.urandom)
+    assert rows(two.ministry, "person_mark") == marks
+    number = rotate_key(two.ministry, by="甲", second="乙", at=two.now, rng=os.urandom)
+    after, renewed = two.cases(), rows(two.ministry, "person_mark")
+    assert {m["key_ver"] for m in renewed} == {number} != {m["key_ver"] for m in marks}
+    assert {(m["node"], m["pk"]) for m in renewed} == {(m["node"], m["pk"]) for m in marks}
+    assert {m["mark"] for m in renewed} & {m["mark"] for m in marks} <= {None, ""}  # who has no document
+    assert [{**c, "mark": ""} for c in after] == [{**c, "mark": ""} for c in before]
+    assert {c["mark"] for c in after} <= {m["mark"] for m in renewed}
+    assert [p.name for p in (two.ministry.keys / "matching").iterdir()] == [f"bi-{number:06d}.key"]
+    there = two.parties(before[0]["case_no"])[1]
+    forge(two, JIANGSU, "xs_xj", there["pk"], XSDQZTM="10")
+    forge(two, JIANGSU, "xs_xj", there["pk"])
+    assert [c["case_no"] for c in two.cases()] == [c["case_no"] for c in before]
+    assert [c["round_no"] for c in two.cases()] == [2, 1, 1, 1]
 
 
 def test_a_registration_that_returns_reopens_its_case_under_the_same_number(two: Two) -> None:

@@ -37,24 +37,26 @@ RUNNING, DONE, FAILED, INTERRUPTED = "进行中", "已完成", "未完成", "已
 AT_ONCE: Final = 3
 # An outcome may hold what a person typed, so it does not stay.
 KEPT: Final = timedelta(hours=2)
-# Progress is written this often, a sign of life at the latest after so many steps; silence this long is the end.
-STEP: Final = 1.0
-SIGN: Final = 5
+# A sign of life is written this often, in seconds; silence this long is the end.
+SIGN: Final = 5.0
 LOST: Final = timedelta(seconds=30)
 _C: Final = WEB_WORK.c
 
 
 @dataclass
 class Telling:
-    """How far a piece of work is, in its own words; another thread writes it down, so that telling waits for nobody."""
+    """How far a piece of work is, in its own words. It tells between its own transactions, never inside one, because
+    what it says is written down at once: another thread would wait in vain behind a writer that never pauses."""
 
     step: str = "排队等待"
     done: int = 0
     total: int = 0
+    written: Callable[[], None] = lambda: None
 
     def tell(self, step: str, done: int = 0, total: int = 0) -> None:
         """Where the work stands, for the page that looks."""
         self.step, self.done, self.total = step, done, total
+        self.written()
 
     def values(self) -> dict[str, Any]:
         return {"step": self.step, "done": self.done, "total": self.total}
@@ -111,6 +113,7 @@ def begin(ask: Ask, token: str, plan: Plan) -> bool:
     if not _claimed(site.store, token, owner, worker, plan, ask.at):
         return False
     telling, over = Telling(), Event()
+    telling.written = lambda: _sign(site, token, worker, telling)
     Thread(target=_signs, args=(site, token, worker, telling, over), daemon=True).start()
     _pool.submit(_run, site, token, worker, plan, telling, over)
     return True
@@ -137,17 +140,16 @@ def _claimed(store: Store, token: str, owner: str, worker: str, plan: Plan, at: 
 
 
 def _signs(site: Site, token: str, worker: str, telling: Telling, over: Event) -> None:
-    """Writes progress, and now and then that the work still runs."""
-    told, silent = telling.values(), 0
-    while not over.wait(STEP):
-        silent += 1
-        if told == telling.values() and silent < SIGN:
-            continue
-        told, silent = telling.values(), 0
-        try:
-            _note(site, token, worker, **told)
-        except HubError as error:  # a writer that takes long: the next sign says it
-            log.debug("no sign of work %s: %s", token, error.code)
+    """Writes now and then that the work still runs, however long it has nothing to tell."""
+    while not over.wait(SIGN):
+        _sign(site, token, worker, telling)
+
+
+def _sign(site: Site, token: str, worker: str, telling: Telling) -> None:
+    try:
+        _note(site, token, worker, **telling.values())
+    except HubError as error:  # a writer that takes long: the next sign says it
+        log.debug("no sign of work %s: %s", token, error.code)
 
 
 def _run(site: Site, token: str, worker: str, plan: Plan, telling: Telling, over: Event) -> None:

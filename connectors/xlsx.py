@@ -170,8 +170,7 @@ def _refusal(path: Path, line: dict[str, Any]) -> InputError:
         return _spoiled(path, "E2310", "读取该文件超出内存或时间限制，已中止", at, "核对文件来源，用下发的模板重新填写")
     if reason == "unprotected":
         raise RuntimeError("openpyxl runs without defusedxml")
-    what = f"文件不是可读的 xlsx（{line.get('kind')}）"
-    return _spoiled(path, "E2301", what, at, "用 Excel 或 WPS 另存为 .xlsx 后重新提交")
+    return _spoiled(path, "E2301", "文件不是可读的 xlsx", at, "用 Excel 或 WPS 另存为 .xlsx 后重新提交")
 
 
 def _school(path: Path, given: str | None) -> str:

@@ -55,8 +55,8 @@ def main() -> int:
         print(json.dumps(refusal.line))  # noqa: T201 - standard output is this process's answer
     except MemoryError:
         print(json.dumps({"refuse": "memory"}))  # noqa: T201
-    except Exception as cause:  # noqa: BLE001 - any failure of a hostile file is one answer
-        print(json.dumps({"refuse": "unreadable", "kind": type(cause).__name__}))  # noqa: T201
+    except Exception:  # noqa: BLE001 - any failure of a hostile file is one answer
+        print(json.dumps({"refuse": "unreadable"}))  # noqa: T201
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Final
@@ -19,9 +20,10 @@ from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from hub.web.section import Section
+    from hub.web.site import Site
 
 PAGES: Final = "hub.pages"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -32,11 +34,12 @@ def sections() -> tuple[Section, ...]:
     return tuple(entry.load() for entry in sorted(entry_points(group=PAGES), key=lambda e: e.name))
 
 
-def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
-    """(application, its address). Raises `UsageError` E1080 where others could read along."""
+def build(shell: Shell, host: str, port: int) -> tuple[ASGIApp, Site]:
+    """(application, its site as it stands). Raises `UsageError` E1080 where others could read along."""
     from hub.registry import versions
     from hub.web.app import console
     from hub.web.dagster import mount
+    from hub.web.renewed import Renewed
     from hub.web.site import Site
     from hub.web.work import settle
 
@@ -48,11 +51,20 @@ def build(shell: Shell, host: str, port: int) -> tuple[Starlette, str]:
         )  # fmt: skip
     address = settings.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
     store = shell.open_store(node)
-    with store.reading() as reader:
-        catalog = versions.under(shell.catalog(), versions.held(reader.connection))
-    site = Site(node, store, catalog, lambda: datetime.now(UTC), os.urandom, address.rstrip("/"), sections())
+    site = Site(node, store, shell.catalog(), lambda: datetime.now(UTC), os.urandom, address.rstrip("/"), sections())
     settle(store, site.now())  # what a process left that is not there any more
-    return console(site, mount(site)), site.address
+
+    def known() -> tuple[tuple[int, str], ...]:
+        with store.reading() as reader:
+            return versions.numbers(reader.connection)
+
+    def pages() -> ASGIApp:
+        with store.reading() as reader:
+            catalog = versions.under(shell.catalog(), versions.held(reader.connection))
+        now = replace(site, catalog=catalog)
+        return console(now, mount(now))
+
+    return Renewed(known, pages), site
 
 
 def web(
@@ -64,10 +76,10 @@ def web(
     import uvicorn
 
     shell = shell_of(ctx)
-    app, address = build(shell, host, port)
-    emit(shell, {"address": address}, lambda c: c.print(f"控制台：{address}　（Ctrl-C 停止）"))
+    app, site = build(shell, host, port)
+    emit(shell, {"address": site.address}, lambda c: c.print(f"控制台：{site.address}　（Ctrl-C 停止）"))
     sys.stdout.flush()
-    proxies = app.state.site.node.settings.web.proxies
+    proxies = site.node.settings.web.proxies
     uvicorn.run(
         app, host=host, port=port, log_level="warning", access_log=False, server_header=False,
         proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),

@@ -112,6 +112,13 @@ def _version(row: list[Any]) -> Version:
     return Version(*[*row[:-1], row[-1] or ""])  # a version taken in before tables were kept has none
 
 
+def numbers(connection: sa.Connection) -> tuple[tuple[int, str], ...]:
+    """(number, state) of every version stored, oldest first: what changes when the node holds another one."""
+    c = REGISTRY_VERSION.c
+    query = sa.select(c.version, c.state).order_by(c.version)
+    return tuple((int(number), str(state)) for number, state in connection.execute(query))
+
+
 def find(connection: sa.Connection, number: int) -> Version:
     """One version; `UsageError` E3442 when the node does not hold it."""
     for version in stored(connection):

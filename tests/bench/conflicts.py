@@ -7,9 +7,9 @@ orders, facets, the console's pages, preview, bulk apply, approve and undo. Each
 command line call; nothing is prepared for it. `raw` are bare statements of the same result in the same run, and
 `ratios` what the product takes beside them (`tests.bench.conflict_raw`).
 
-A million, on two processors with a load of 12 (a bare UPDATE and INSERT of the same rows took 19 s on SQLite, 23 s on
-PostgreSQL): propose 43 and 37 s, undo 44 and 25 s, approve with a million corrections 75 and 48 s, list page 3.8 and
-2.6 s, facets 15 and 5 s (bare: 12 and 6). Hence the page carries a bulk out beside itself and shows its progress.
+A million, on two quiet processors (a bare UPDATE and INSERT of the same rows took 4 s on SQLite, 10 s on PostgreSQL):
+propose 5 and 13 s, undo 5 and 14 s, approve with a million corrections 11 and 19 s, list page 0.5 and 0.4 s, all facets
+2.3 s on both (bare: 1.8 and 1.3). Hence the page carries a bulk out beside itself and shows its progress.
 """
 
 from __future__ import annotations

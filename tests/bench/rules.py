@@ -9,7 +9,8 @@ one key, matching, parents, fields that make a record, survivorship, the balance
 empty state, each in a process of its own; the peak is the largest of any process of that round. The ratio is told of
 seconds and of processor time: only the latter means something where others work on the machine.
 
-1,000,000 students on two quiet processors: 1.20 in seconds (59 and 50), 1.26 in processor time (100 and 79), peaks 1,496 and 1,501 MB.
+1,000,000 students on two quiet processors: 1.20 in seconds (59 and 50), 1.26 in processor time (100 and 79),
+peaks 1,496 and 1,501 MB.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from hub.cli.output import Progress, emit, table
 from hub.cli.shell import Shell, shell_of
 from hub.settings import Node
 from hub.verdict import Verdict
+from hub.words import word
 from ministry_node.decide import Decision
 from ministry_node.desk import require_ministry
 from ministry_node.intake import DUPLICATE, REJECTED, IntakeResult, run_intake
@@ -148,7 +149,7 @@ def _tell_status(console: Console, node: Node, found: IntakeStatus) -> None:
     trust = f"信任清单第 {found.trust_version} 版，有效至 {found.trust_expires:%Y-%m-%d}"
     console.print(f"{node.settings.name}（{node.party}）　{trust}")
     rows = [
-        [s.party, s.epoch, s.last_seq, s.rows, "、".join(f"{v} {n}" for v, n in s.decided.items()) or "无",
+        [s.party, s.epoch, s.last_seq, s.rows, "、".join(f"{word(v)} {n}" for v, n in s.decided.items()) or "无",
          s.last_decided, len(s.undecided), s.ready, s.frozen or "正常"]
         for s in found.streams
     ]  # fmt: skip

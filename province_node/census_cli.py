@@ -19,13 +19,12 @@ from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
 from hub.store.census_tables import CENSUS
 from hub.store.ledger import OUTBOX
+from hub.words import word
 from province_node.cli import province_of
 from province_node.deliver import deliver
 from province_node.weekly import run_census
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="普查：两级逐桶对账，只补送不同的分桶。")
-
-_WORDS = {"EQUAL": "一致", "DIFFERS": "有差异，待下发修复指令", "ORDERED": "有差异，已要求修复", "REPAIRED": "已修复"}
 
 
 @app.command("run")
@@ -83,7 +82,8 @@ def _tell(console: Console, found: list[dict[str, Any]]) -> None:
     if not found:
         console.print("还没有普查。")
     elif "kind" in found[0]:
-        console.print(table("", ["批次号", "种类", "部分", "行数", "状态", "封装"], [[*r.values()] for r in found]))
+        shown = [[word(v) if k in ("kind", "state") else v for k, v in r.items()] for r in found]
+        console.print(table("", ["批次号", "种类", "部分", "行数", "状态", "封装"], shown))
     else:
         heads = [
             "省",
@@ -99,5 +99,5 @@ def _tell(console: Console, found: list[dict[str, Any]]) -> None:
             "实体",
             "时间",
         ]
-        shown = [[_WORDS.get(v, v) if k == "state" else v for k, v in r.items()] for r in found]
+        shown = [[word(v) if k == "state" else v for k, v in r.items()] for r in found]
         console.print(table("", heads, shown))

@@ -47,7 +47,7 @@ def counted(node: Node) -> int:
         con = duckdb.connect(str(node.state), read_only=True)
     except duckdb.IOException:
         raise LockedError(
-            "E3001", "另一个任务正在使用本节点的结算状态", where=node.state.name, step="等待该任务结束后重试"
+            "E3001", "另一个任务正在使用本节点的定值状态", where=node.state.name, step="等待该任务结束后重试"
         ) from None
     try:
         return counter(con, "change_set")
@@ -93,7 +93,7 @@ def _damaged(where: str) -> VerificationError:
         "E3406",
         "变更集缺失或已损坏，不能入库和封装",
         where=where,
-        step="从备份恢复该目录；不得手工修改变更集。恢复前不要再结算",
+        step="从备份恢复该目录；不得手工修改变更集。恢复前不要再定值",
     )
 
 

@@ -21,6 +21,7 @@ from hub.cli.shell import Shell, shell_of
 from hub.errors import InputError, UsageError
 from hub.settings import Node
 from hub.store.ledger import CHANGE_SET, CONFLICT, OUTBOX, PEER_STREAM, QUARANTINE, RUN
+from hub.words import word
 from province_node.changeset import counted
 from province_node.deliver import Delivered, deliver
 from province_node.findings import on_day
@@ -213,9 +214,10 @@ def _tell_status(console: Console, node: Node, document: dict[str, Any]) -> None
     if last is None:
         console.print("还没有运行过。用 hub --node … sync run 开始第一轮。")
         return
-    console.print(f"最近一轮：第 {last['run_no']} 轮　{last['run_mode']}　规则日期 {last['today']}　{last['ended']}")
+    mode = word(last["run_mode"])
+    console.print(f"最近一轮：第 {last['run_no']} 轮　{mode}　规则日期 {last['today']}　{last['ended']}")
     console.print(f"变更集：已入库 {sets['stored']} 个，待入库 {sets['waiting']} 个，待封装 {sets['unsealed']} 个")
-    batches = "　".join(f"{state} {n}" for state, n in document["batches"].items()) or "无"
+    batches = "　".join(f"{word(state)} {n}" for state, n in document["batches"].items()) or "无"
     console.print(f"批次：{batches}")
     console.print(f"未结：隔离与挂起 {document['open']['quarantine']:,} 行，冲突 {document['open']['conflict']:,} 行")
     for line in (last["note"] or "").splitlines():

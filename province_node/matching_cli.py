@@ -113,7 +113,7 @@ def _crosswalk(shell: Shell) -> tuple[Checked, ...]:
     node = shell.open_node()
     require_province(node)
     if not node.state.is_file():
-        raise NotInitialisedError("E3451", "还没有结算过，没有新旧标识码可核对", step="先运行 hub sync run")
+        raise NotInitialisedError("E3451", "还没有定值过，没有新旧标识码可核对", step="先运行 hub sync run")
     with duckdb.connect(str(node.state), read_only=True) as con:
         known = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'crosswalk_row'").fetchall()
         # A state of an older version has the rows in force only, without their dates, until the next round reads them.

@@ -122,9 +122,9 @@ def publish_pending(
         if known > last:
             raise VerificationError(
                 "E3404",
-                f"省级库已有第 {known} 个变更集，结算状态只到第 {last} 个",
+                f"省级库已有第 {known} 个变更集，定值状态只到第 {last} 个",
                 where=node.state.name,
-                step="结算状态已丢失或落后：将该文件改名保留，运行 hub sync rebuild 由省级库重建，再运行 hub sync run",
+                step="定值状态已丢失或落后：将该文件改名保留，运行 hub sync rebuild 由省级库重建，再运行 hub sync run",
             )
         if before_round and awaits(desk):
             return ()
@@ -201,7 +201,7 @@ def _check_joins(settlement: Settlement, covered: int) -> None:
                 "E3404",
                 f"变更编号不连续：应从 {expected} 接续，实为 {file.lo}",
                 where=f"变更集 {settlement.changes.number} {file.path.name}",
-                step="结算状态与省级库不是同一时点：恢复同一时点的备份后重试",
+                step="定值状态与省级库不是同一时点：恢复同一时点的备份后重试",
             )
         expected = file.hi + 1
 

@@ -51,7 +51,7 @@ def rebuild(node: Node, *, today: str, at: datetime, progress: Callable[[str], N
     if node.state.exists():
         raise UsageError(
             "E3511",
-            "结算状态文件仍在，不重建",
+            "定值状态文件仍在，不重建",
             where=node.state.name,
             step="确认它已损坏后将其改名，再运行 hub sync rebuild",
         )

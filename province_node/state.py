@@ -26,7 +26,7 @@ def open_state(node: Node, catalog: Catalog, *, today: str) -> duckdb.DuckDBPyCo
         con = duckdb.connect(str(node.state))
     except duckdb.IOException as error:
         raise LockedError(
-            "E3001", "另一个任务正在使用本节点的结算状态", where=node.state.name, step="等待该任务结束后重试"
+            "E3001", "另一个任务正在使用本节点的定值状态", where=node.state.name, step="等待该任务结束后重试"
         ) from error
     con.execute(f"SET memory_limit = '{node.settings.memory_mb}MB'")
     con.execute(f"SET threads = {node.settings.threads}")

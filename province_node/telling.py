@@ -17,6 +17,7 @@ from hub.catalog import Catalog
 from hub.cli.output import table
 from hub.down.form import CODES, ERRORS
 from hub.verdict import Verdict
+from hub.words import word
 from province_node.deliver import Delivered
 from province_node.listen import Listened
 from province_node.publish import Published
@@ -35,7 +36,6 @@ OUTCOMES = {
     "duplicate": "重复",
     "superseded": "被取代",
 }
-MODES = {"full": "全量", "watermark": "增量", "watermark+keys": "增量+键比对"}
 
 
 def exit_code(
@@ -76,7 +76,7 @@ def tell_round(console: Console, catalog: Catalog, done: Round) -> None:
     read = sum(int(e["rows_read"]) for e in done.extracts)
     kind = "全部重新定值" if done.whole else "只定值变化所及"
     console.print(f"第 {done.run} 轮　变更集 {done.number}　{kind}")
-    modes = Counter(MODES.get(str(e["mode"]), str(e["mode"])) for e in done.extracts)
+    modes = Counter(word(str(e["mode"])) for e in done.extracts)
     how = "、".join(f"{n} 张表{m}" for m, n in modes.items())
     files = int(done.supplements.get("files", 0))
     console.print(f"读取　　{read:,} 行（{how or '无'}），补录模板 {files:,} 个")

@@ -116,7 +116,7 @@ def _opened(node: Node, catalog: Catalog, today: str) -> duckdb.DuckDBPyConnecti
     """An in-memory connection that sees the state's tables and can write none of them."""
     if not node.state.is_file():
         raise NotInitialisedError(
-            "E3522", "还没有结算过，没有可试的数据", where=node.state.name, step="先运行 hub sync run"
+            "E3522", "还没有定值过，没有可试的数据", where=node.state.name, step="先运行 hub sync run"
         )
     con = duckdb.connect(config={"memory_limit": f"{node.settings.memory_mb}MB", "threads": node.settings.threads})
     try:
@@ -124,7 +124,7 @@ def _opened(node: Node, catalog: Catalog, today: str) -> duckdb.DuckDBPyConnecti
     except duckdb.IOException as error:
         con.close()
         raise LockedError(
-            "E3001", "另一个任务正在使用本节点的结算状态", where=node.state.name, step="等待该任务结束后重试"
+            "E3001", "另一个任务正在使用本节点的定值状态", where=node.state.name, step="等待该任务结束后重试"
         ) from error
     kept = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'state'").fetchall()
     for (table,) in kept:

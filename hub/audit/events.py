@@ -17,7 +17,7 @@ class Event(Enum):
     RUN_FINISHED = "运行完成"
     RUN_HELD = "运行暂停待批"
     RUN_RELEASED = "暂停运行放行"
-    STATE_REBUILT = "结算状态重建"
+    STATE_REBUILT = "定值状态重建"
     SOURCE_ALARM = "来源告警"
     CHANGE_SET_APPLIED = "变更集入库"
     DECISION_RECORDED = "冲突裁决"

@@ -13,6 +13,7 @@ from hub.errors import UsageError, VerificationError
 from hub.evidence.kept import Kept, kept_batches, verify_batch
 from hub.evidence.stored import Check
 from hub.keyring import open_keyring
+from hub.words import word
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="交换批次：列表、详情、验证。")
 
@@ -33,7 +34,7 @@ def list_batches(ctx: typer.Context) -> None:
             console.print("还没有批次。")
             return
         heads = ["批次号", "状态", "新增", "更新", "删除", "文件", "字节", "封存／收到", "回执"]
-        console.print(table("", heads, [[*r.values()] for r in rows]))
+        console.print(table("", heads, [_told(r) for r in rows]))
 
     emit(shell, {"node": node.party, "batches": rows}, render)
 
@@ -51,6 +52,12 @@ def _line(kept: Kept) -> dict[str, Any]:
         "at": kept.moment,
         "receipt": "、".join(str(r["type"]) for r in kept.receipts) or None,
     }
+
+
+def _told(line: dict[str, Any]) -> list[Any]:
+    """The line as people read it; the JSON document keeps the codes."""
+    receipts = "、".join(word(r) for r in (line["receipt"] or "").split("、"))
+    return [*(line | {"state": word(line["state"]), "receipt": receipts}).values()]
 
 
 @app.command("show")
@@ -93,7 +100,7 @@ def _receipts(kept: Kept) -> list[dict[str, Any]]:
 
 def _show(console: Console, kept: Kept, document: dict[str, Any]) -> None:
     manifest = document["manifest"]
-    console.print(f"批次 {kept.batch_id}　状态 {kept.state}")
+    console.print(f"批次 {kept.batch_id}　状态 {word(kept.state)}")
     if manifest is None:
         console.print("本节点没有保存该批次的清单。")
     else:
@@ -110,7 +117,9 @@ def _show(console: Console, kept: Kept, document: dict[str, Any]) -> None:
         ]
         console.print(table("", ["文件", "实体", "新增", "更新", "删除", "字节", "密文 SHA-256"], rows))
     for receipt in document["receipts"]:
-        console.print(f"回执 {receipt['receipt_no']}　{receipt['type']}　{receipt['created']}　{receipt['digest']}")
+        console.print(
+            f"回执 {receipt['receipt_no']}　{word(receipt['type'])}　{receipt['created']}　{receipt['digest']}"
+        )
 
 
 @app.command("verify")

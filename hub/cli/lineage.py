@@ -27,6 +27,7 @@ from hub.lineage import Row, Tracer, said_by
 from hub.registry.rows import version_of
 from hub.settings import Node
 from hub.store import Reader, Store
+from hub.words import word
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="溯源：一个值从哪里来、随哪一批到达。")
 
@@ -233,7 +234,7 @@ def _tell(console: Console, document: dict[str, Any]) -> None:
 def _tell_sources(console: Console, sources: list[Row]) -> None:
     for source in sources:
         where = f"第 {source['extract_no']} 次抽取第 {source['line']} 行"
-        what = "　".join(str(source[k]) for k in ("system", "table", "file", "mode", "read_at") if source[k])
+        what = "　".join(word(str(source[k])) for k in ("system", "table", "file", "mode", "read_at") if source[k])
         console.print(f"来源行：{where}　{what or '原始抽取保存在省级节点'}")
         if isinstance(source["raw"], dict):
             console.print(table("来源原值", ["列", "值"], [[k, v] for k, v in source["raw"].items() if v is not None]))
@@ -243,10 +244,9 @@ def _tell_sources(console: Console, sources: list[Row]) -> None:
 
 def _tell_batches(console: Console, document: dict[str, Any]) -> None:
     for batch in document["batches"]:
-        receipts = "、".join(f"{r['type']} {r['created'] or ''}".strip() for r in batch["receipts"]) or "尚无"
-        console.print(
-            f"批次 {batch['batch_id']}　{batch['state']}　{batch['at']}　签名{batch['signature']}　回执 {receipts}"
-        )
+        receipts = "、".join(f"{word(r['type'])} {r['created'] or ''}".strip() for r in batch["receipts"]) or "尚无"
+        state = f"{word(batch['state'])}　{batch['at']}　签名{batch['signature']}"
+        console.print(f"批次 {batch['batch_id']}　{state}　回执 {receipts}")
 
 
 def _tell_field(console: Console, document: dict[str, Any]) -> None:

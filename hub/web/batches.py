@@ -40,15 +40,14 @@ from hub.web.batch_list import (
     neighbours,
 )
 from hub.web.batch_part import change_file, preview
-from hub.web.filters import word
 from hub.web.listing import Condition, Facet, chips, facet, paging, turned
 from hub.web.refusals import forbidden, not_here
 from hub.web.section import Queue, Section
+from hub.words import word
 
 section: Final = Section("batches", "hub.web")
 LOOK: Final = ("query", "audit", "engineer", "administer")
 STREAMS: Final = {"main": "主数据", "codes": "登记与代码表", "receipt": "回执", "case": "跨省核查", "ctl": "指令"}
-KINDS: Final = {"delta": "增量", "snapshot": "快照", "census": "普查", "repair": "修复", "void": "作废占位"}
 _WORDS: Final = {s: word(s) for s in STATES}
 _CONDITIONS: Final = (
     Condition("batch", "批次号", hint="批次号或其中一段"),
@@ -236,7 +235,7 @@ def _detail(ask: Ask, line: Line, kept: Kept, *, before: str | None, after: str 
         manifest, fault = None, error.sentence()
     return ask.page(
         "batches/detail.html", line=line, kept=kept, manifest=manifest, fault=fault, before=before, after=after,
-        checks=checks, kinds=KINDS, streams=STREAMS, entities=ask.site.catalog.entities, parties=_parties(ask),
+        checks=checks, streams=STREAMS, entities=ask.site.catalog.entities, parties=_parties(ask),
         steps=ask.site.steps(ask, "batch", line), shut=not _sees_all(ask),
     )  # fmt: skip
 

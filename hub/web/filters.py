@@ -15,10 +15,10 @@ import jinja2
 
 from hub.catalog import Catalog
 from hub.masking import KEY_JOIN, mask_value, swept
-from hub.verdict import Verdict
 from hub.web.section import Allowed
 from hub.web.sessions import Visitor
 from hub.web.site import STATIC, Site
+from hub.words import word
 
 _CODE: Final = re.compile(r"（[a-z]+(?:_[a-z]+)*）")
 # Moments are stored in UTC and shown in Beijing time, the one time of the country.
@@ -31,21 +31,6 @@ TONES: Final[dict[str, str]] = {
     "已生效": "good", "成功": "good", "在用": "good", "已入库": "good", "完成": "good",
     "已发布": "todo", "已确认送达": "good",
 }  # fmt: skip
-
-
-# What the tables hold as codes, as a person reads it; other words stay as they are.
-WORDS: Final[dict[str, str]] = {
-    **{v.value: v.chinese for v in Verdict},
-    "OPEN": "未封装", "SEALED": "待发送", "SENT": "已发送", "CLOSED": "已关闭",
-    "SHIPPED": "已发布", "ACKED": "已确认送达",
-    "done": "完成", "held": "暂停待批", "failed": "失败", "running": "运行中",
-    "whole": "全量", "incremental": "增量", "settle": "定值",
-}  # fmt: skip
-
-
-def word(code: str | None) -> str:
-    """已生效 for APPLIED."""
-    return WORDS.get(code or "", code or "")
 
 
 def environment(site: Site) -> jinja2.Environment:

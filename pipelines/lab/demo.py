@@ -26,6 +26,7 @@ from rich.table import Table
 from connectors.sample.run import generate
 from hub.catalog import load_catalog
 from hub.errors import HubError
+from hub.words import word
 from pipelines.lab.picture import save_picture
 from pipelines.lab.round import LabRound, run_lab, table_digests
 from pipelines.lab.setup import Lab, init_lab
@@ -223,7 +224,7 @@ def second_day(stage: Stage, lab: Lab, first_seconds: float) -> bool:
     )
     verdicts = [d.verdict for i in done.intakes for d in i.decisions]
     equal = all(p.equal for p in table_digests(lab))
-    stage.out.print(f"部级：{'、'.join(verdicts)}；两级摘要{'一致 ✔' if equal else '不一致 ✘'}")
+    stage.out.print(f"部级：{'、'.join(word(v) for v in verdicts)}；两级摘要{'一致 ✔' if equal else '不一致 ✘'}")
     return equal and bool(verdicts) and set(verdicts) == {"APPLIED"}
 
 

@@ -32,7 +32,7 @@ own: Final = Section("rule-changes", "quality.web", nodes=("province",))
 LOOK: Final = ("query", "audit", "draft_rule", "confirm_rule")
 FACETS: Final = {"dimension": "维度", "severity": "级别", "enabled": "状态"}
 LEVELS: Final = {"row": "单行", "table": "同类各行", "cross": "跨类", "run": "整轮"}
-EXECUTED: Final = {"contribution": "读入来源行时", "settled": "入库门禁", "standing": "入库后复查", "run": "结算与交换"}
+EXECUTED: Final = {"contribution": "读入来源行时", "settled": "入库门禁", "standing": "入库后复查", "run": "定值与交换"}
 
 
 @dataclass(frozen=True)

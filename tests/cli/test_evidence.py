@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -158,6 +159,24 @@ def test_no_masked_command_shows_one_of_the_stored_numbers(
     texts = [*shown, *(p.read_text(encoding="utf-8") for p in tmp_path.iterdir())]
     words = {word for text in texts for word in _words(text)}
     assert not secret & words
+
+
+def test_nobody_reads_a_code_of_the_tables_where_there_is_a_word_for_it(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(lab.province / "hub.db") as connection:
+        pk = connection.execute("SELECT min(pk) FROM g_xs").fetchone()[0]
+    asked = [(lab.province, ("sync", "status")), (lab.ministry, ("intake", "status"))]
+    asked += [
+        (tier, given)
+        for tier in (lab.province, lab.ministry)
+        for given in (("batch", "ls"), ("lineage", "show", "xs", pk))
+    ]
+    for node, given in asked:
+        code, shown, _ = call(capsys, "--node", node, *given)
+        assert code == 0
+        assert not _words(shown) & {"APPLIED", "SENT", "SEALED", "full", "watermark", "whole", "incremental"}, given
+        assert {"已生效", "全量", "增量"} & set(re.findall("[\u4e00-\u9fff]+", shown)), given
 
 
 def _words(text: str) -> set[str]:

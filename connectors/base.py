@@ -122,7 +122,7 @@ def table_missing(source: str, table: SourceTable) -> InputError:
         "E2106",
         f"数据源中没有表 {table.table}（{table.cn}）",
         where=f"数据源 {source}，表 {table.name}",
-        step=f"核对账号是否可见该表；表名不同的，修改 schemas/sources/{table.system.lower()}.yaml",
+        step=f"核对账号能否看到该表；表名不同的，在 schemas/sources/{table.system.lower()}.yaml 该表写 site: 实际表名",
     )
 
 
@@ -131,7 +131,7 @@ def columns_missing(source: str, table: SourceTable, missing: tuple[str, ...]) -
         "E2107",
         f"表 {table.table} 缺少约定的列：{'、'.join(missing)}",
         where=f"数据源 {source}，表 {table.name}，列 {'、'.join(missing)}",
-        step=f"请数据源补列，或按实际列名修改 schemas/sources/{table.system.lower()}.yaml",
+        step=f"请数据源补列；列名不同的，在 schemas/sources/{table.system.lower()}.yaml 该列写 site: 实际列名",
     )
 
 

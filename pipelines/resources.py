@@ -2,6 +2,7 @@
 
 Decides only one thing: a `HubError` that says it is retryable is tried again, any other ends the run (architecture,
 "errors"); Dagster's own retry policies are not used. Nothing else is computed in `pipelines`: assets call node steps.
+What Dagster stores of an error, for ever and for everyone who sees runs, holds no text that may quote a row.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from hub.cli.failures import as_hub_error, frames
 from hub.errors import HubError
 from hub.settings import Node, open_node
 
@@ -46,10 +48,31 @@ class NodeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The node, for one step; its errors become what Dagster acts on. `retryable` alone decides (house rule)."""
         try:
             yield self.open()
+        except (dg.Failure, dg.RetryRequested):
+            raise
         except HubError as error:
             if error.retryable:
-                raise dg.RetryRequested(self.retries, self.retry_wait_seconds) from error
-            raise failure(error) from error
+                raise dg.RetryRequested(self.retries, self.retry_wait_seconds) from alone(error)
+            raise failure(error) from alone(error)
+        except Exception as error:  # noqa: BLE001 - where what nobody foresaw becomes the end of a run
+            raise _unforeseen(error) from None
+
+
+def alone(error: HubError) -> HubError:
+    """The error without what it was raised from: Dagster keeps the text of every cause, which may quote a row."""
+    error.__cause__ = None
+    return error
+
+
+def _unforeseen(error: Exception) -> dg.Failure:
+    """Types and places of an error and its causes, never their text, as the command line tells them (house rule 13)."""
+    told = as_hub_error(error)
+    step = "把下面的位置交给维护人员"
+    return dg.Failure(
+        f"[{told.code}] {told.what}（{told.where}）　下一步：{step}",
+        metadata={"code": told.code, "where": told.where, "next_step": step, "frames": "\n".join(frames(error))},
+        allow_retries=False,
+    )
 
 
 def failure(error: HubError) -> dg.Failure:

@@ -88,12 +88,14 @@ def extract_table(
         probe = source.probe(table)
         known = _known(con, table)
         if not probe.present:
-            return _alarm(table, "E2001", f"数据源缺少表 {table.table}，本轮不改动其数据")
+            return _alarm(table, "E2001", f"数据源缺少表 {table.native.table}，本轮不改动其数据")
         if probe.missing_columns:
             missing = "、".join(probe.missing_columns)
-            return _alarm(table, "E2002", f"表 {table.table} 缺少列 {missing}，本轮不改动其数据")
+            return _alarm(table, "E2002", f"表 {table.native.table} 缺少列 {missing}，本轮不改动其数据")
         if not probe.rows and (known or table.entity in MAIN_ENTITIES):
-            return _alarm(table, "E2003", f"表 {table.table} 为空（上次 {known} 行），视为数据源故障，本轮不改动其数据")
+            return _alarm(
+                table, "E2003", f"表 {table.native.table} 为空（上次 {known} 行），视为数据源故障，本轮不改动其数据"
+            )
         return _read(con, source, table, number, folder, full, overlap, known)
     except HubError as error:
         return Alarm(table.name, error.code, error.sentence(), error.retryable)

@@ -15,6 +15,7 @@ import duckdb
 from connectors.base import Source
 from connectors.changes import row_hash_sql
 from connectors.registry import Sources, open_source
+from connectors.renamed import RenamedSource
 from hub.catalog import Catalog
 from hub.errors import HubError
 from hub.settings import Node
@@ -44,7 +45,7 @@ def read_sources(
             )
             continue
         try:
-            opened[system] = open_source(sources.systems[system])
+            opened[system] = RenamedSource(open_source(sources.systems[system]))
         except HubError as error:
             opened[system] = Alarm(system, error.code, error.sentence(), error.retryable)
     tables = [t for t in catalog.source_tables() if t.entity is not None or t.purpose == CROSSWALK]

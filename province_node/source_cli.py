@@ -17,6 +17,7 @@ from connectors.base import Probe, Source
 from connectors.mapped import MappedSource
 from connectors.mapping import load_mapping
 from connectors.registry import load_sources, open_source
+from connectors.renamed import RenamedSource
 from hub.catalog import Catalog, SourceTable
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import Shell, shell_of
@@ -218,7 +219,7 @@ def _probed(name: str, url: str, tables: list[SourceTable], mapped: Any) -> list
     found = []
     source: Source | None = None
     try:
-        source = open_source(url) if mapped is None else MappedSource(open_source(url), mapped)
+        source = RenamedSource(open_source(url)) if mapped is None else MappedSource(open_source(url), mapped)
         for one in tables:
             found.append(_row(name, one, source.probe(one)))
     except HubError as error:
@@ -235,7 +236,7 @@ def _row(name: str, one: SourceTable, probe: Probe) -> dict[str, Any]:
         problem = "没有这张表"
     elif probe.missing_columns:
         problem = f"缺少列 {'、'.join(probe.missing_columns)}"
-    return {"system": name, "table": one.table, "rows": probe.rows, "problem": problem}
+    return {"system": name, "table": one.native.table, "rows": probe.rows, "problem": problem}
 
 
 def _province(ctx: typer.Context) -> tuple[Shell, Node]:

@@ -1,4 +1,4 @@
-"""Where generated tables go: a SQLite file, or a PostgreSQL database over COPY.
+"""Where generated tables go, under the names the layout gives them: a SQLite file, or a PostgreSQL database over COPY.
 
 What stood there before is replaced only when everything is written: a file by renaming, tables in one transaction.
 """
@@ -67,7 +67,7 @@ class SqliteSink:
         self._base = sqlite3.connect(self._part, isolation_level=None)
         self._base.execute("PRAGMA journal_mode=OFF")
         self._base.execute("PRAGMA synchronous=OFF")
-        for table in system.tables:
+        for table in (t.native for t in system.tables):
             columns = ", ".join(f'"{c}" TEXT' for c in table.column_names)
             self._base.execute(f'CREATE TABLE "{table.table}" ({columns})')
         self._base.execute("BEGIN")
@@ -75,7 +75,9 @@ class SqliteSink:
     def write(self, table: Table) -> int:
         columns = [c.tolist() for c in table.arrays()]
         marks = ", ".join("?" * len(columns))
-        self._base.executemany(f'INSERT INTO "{table.source.table}" VALUES ({marks})', zip(*columns, strict=True))
+        self._base.executemany(
+            f'INSERT INTO "{table.source.native.table}" VALUES ({marks})', zip(*columns, strict=True)
+        )
         return len(columns[0])
 
     def close(self) -> None:
@@ -93,7 +95,7 @@ class PostgresSink:
 
     def __init__(self, system: SourceSystem, url: sa.URL) -> None:
         meta = sa.MetaData()
-        for table in system.tables:
+        for table in (t.native for t in system.tables):
             sa.Table(table.table, meta, *(sa.Column(c.name, _type(c)) for c in table.columns))
         try:
             self._engine = sa.create_engine(url, poolclass=sa.NullPool)
@@ -111,7 +113,7 @@ class PostgresSink:
         text = io.BytesIO()
         pa.csv.write_csv(batch, text, pa.csv.WriteOptions(include_header=False, quoting_style="needed"))
         driver: Any = self._base.connection.driver_connection
-        with driver.cursor().copy(f'COPY "{table.source.table}" FROM STDIN (FORMAT csv)') as copy:
+        with driver.cursor().copy(f'COPY "{table.source.native.table}" FROM STDIN (FORMAT csv)') as copy:
             copy.write(text.getbuffer())
         return int(batch.num_rows)
 

@@ -1,7 +1,7 @@
 """Reads `schemas/` (and a site's own dictionaries) into a `Catalog`.
 
 Leaves meaning to the rooms above. A malformed definition is our own mistake and raises `RuntimeError`; a malformed
-site dictionary is the site's and raises `InputError`.
+source layout or site dictionary is the site's and raises `InputError`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ from hub.catalog.model import (
     Parent,
     Registry,
     Rule,
-    SourceColumn,
     SourceSystem,
-    SourceTable,
     Template,
     TemplateColumn,
     Threshold,
 )
 from hub.catalog.shelves import LABEL, division_shelves, label_shelves, major_shelf, map_shelf, with_shelves
+from hub.catalog.sources import read_system
 from hub.errors import InputError
 from schemas import ROOT
 
@@ -76,7 +75,7 @@ OPEN_TABLES = {"LOCAL_LZHZLX"}
 def load_catalog(site_dictionaries: Path | None = None) -> Catalog:
     """The catalogue of this installation; `site_dictionaries`: the site's own labels and codes (ruling 8)."""
     entities = {name: _entity(name) for name in ENTITY_ORDER}
-    systems = {s.system: s for s in (_system(p) for p in sorted((ROOT / "sources").glob("*.yaml")))}
+    systems = {s.system: s for s in (_system(p, entities) for p in sorted((ROOT / "sources").glob("*.yaml")))}
     templates = {t.name: t for t in (_template(p) for p in sorted((ROOT / "templates").glob("*.yaml")))}
     return Catalog(
         entities=entities,
@@ -116,17 +115,14 @@ def _entity(name: str) -> Entity:
     return Entity(doc["entity"], doc["name"], doc["group"], tuple(doc["key"]), fields, parents)
 
 
-def _system(path: Path) -> SourceSystem:
-    doc = _yaml(path)
-    tables = []
-    for t in doc["tables"]:
-        columns = tuple(
-            SourceColumn(**{**c, "length": _int(c.get("length")), "scale": int(c.get("scale", 0))})
-            for c in t["columns"]
-        )
-        rest = {k: v for k, v in t.items() if k not in ("columns", "key", "name")}
-        tables.append(SourceTable(system=doc["system"], cn=t["name"], key=tuple(t["key"]), columns=columns, **rest))
-    return SourceSystem(doc["system"], doc["name"], doc["letter"], int(doc["version"]), tuple(tables))
+def _system(path: Path, entities: Mapping[str, Entity]) -> SourceSystem:
+    try:
+        document = _yaml(path)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InputError(
+            "E1115", "源系统版式有误：不是正确的 YAML 文件", where=f"schemas/sources/{path.name}", step="改正格式后重试"
+        ) from None
+    return read_system(document, entities, path)
 
 
 def _template(path: Path) -> Template:

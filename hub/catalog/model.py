@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 # Tables of which no national dictionary was obtained: without a site's own, labels stand as text (ruling 8).
@@ -97,7 +97,7 @@ class Entity:
 class SourceColumn:
     """A column of a source table. `form` says how its values arrive.
 
-    `compare`: the canonical field this copy is only compared with.
+    `compare`: the canonical field this copy is only compared with; `site`: what the site calls it, where that differs.
     """
 
     name: str
@@ -107,11 +107,12 @@ class SourceColumn:
     length: int | None = None
     scale: int = 0
     compare: str | None = None
+    site: str | None = None
 
 
 @dataclass(frozen=True)
 class SourceTable:
-    """A table of a source system and how change is found in it."""
+    """A table of a source system and how change is found in it. `site`: what the site calls it, where that differs."""
 
     system: str
     table: str
@@ -124,11 +125,29 @@ class SourceTable:
     state: str | None = None
     approval: str | None = None
     absence: str = "delete"
+    site: str | None = None
 
     @property
     def name(self) -> str:
         """`S1.XS_JBXX`"""
         return f"{self.system}.{self.table}"
+
+    @cached_property
+    def native(self) -> SourceTable:
+        """The table under the site's own names, column by column; itself where nothing is called otherwise."""
+        called = {c.name: c.site or c.name for c in self.columns}
+        if self.site is None and all(name == site for name, site in called.items()):
+            return self
+        return replace(
+            self,
+            table=self.site or self.table,
+            key=tuple(called[k] for k in self.key),
+            columns=tuple(replace(c, name=called[c.name], site=None) for c in self.columns),
+            updated=called[self.updated] if self.updated else None,
+            state=called[self.state] if self.state else None,
+            approval=called[self.approval] if self.approval else None,
+            site=None,
+        )
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:

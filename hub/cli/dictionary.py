@@ -16,7 +16,7 @@ from hub.masking import is_masked, mask_value
 
 REQUIRED = {"M": "必填", "C": "条件必填", "O": "选填"}
 SENSITIVITY = {"P0": "P0 公开", "P1": "P1 内部", "P2": "P2 个人", "P3": "P3 敏感"}
-ABSENCE = {"delete": "行消失即删除（受删除刹车约束）", "keep": "行消失不删除"}
+ABSENCE = {"delete": "行消失即删除（受删除刹车约束）"}
 _MASK_SAMPLES = {
     "id": "130102200801017164",
     "phone": "13912340512",

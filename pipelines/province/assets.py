@@ -26,7 +26,7 @@ from pipelines.province.checks import (
     refused_by,
 )
 from pipelines.province.keys import CHANGE_SET, DELIVERED, GOLDEN, PUBLISHED, RECEIPTS
-from pipelines.resources import NodeResource, failure
+from pipelines.resources import NodeResource, alone, failure
 from province_node.changeset import open_settlement
 from province_node.deliver import deliver
 from province_node.findings import on_day
@@ -74,7 +74,7 @@ def change_set(context: dg.AssetExecutionContext, config: RoundConfig, node: Nod
             if (refused := refused_by(error)) is None:
                 raise
             yield refused
-            raise failure(error) from error
+            raise failure(error) from alone(error)
         judgement = judge(today)
     yield dg.MaterializeResult(metadata=_of_round(done))
     yield from change_set_checks(done, judgement)

@@ -166,12 +166,12 @@ def test_nobody_reads_a_code_of_the_tables_where_there_is_a_word_for_it(
 ) -> None:
     with sqlite3.connect(lab.province / "hub.db") as connection:
         pk = connection.execute("SELECT min(pk) FROM g_xs").fetchone()[0]
-    asked = [(lab.province, ("sync", "status")), (lab.ministry, ("intake", "status"))]
-    asked += [
-        (tier, given)
-        for tier in (lab.province, lab.ministry)
-        for given in (("batch", "ls"), ("lineage", "show", "xs", pk))
+    asked: list[tuple[Path, tuple[str, ...]]] = [
+        (lab.province, ("sync", "status")),
+        (lab.ministry, ("intake", "status")),
     ]
+    for tier in (lab.province, lab.ministry):
+        asked += [(tier, ("batch", "ls")), (tier, ("lineage", "show", "xs", pk))]
     for node, given in asked:
         code, shown, _ = call(capsys, "--node", node, *given)
         assert code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,9 +212,7 @@ def test_blocks_stay_bounded_however_long_the_table_is(tmp_path: Path, layout: L
     table = layout("S1.XS_JBXX")
     rows = [row_of(table, GRBSM=f"L{i}", XM="张三", GXSJ="2026-01-01 00:00:00") for i in range(20_000)]
     write_sqlite(tmp_path / "s1.db", table, rows)
-    began = time.monotonic()
     sizes = [(b.num_rows, b.nbytes) for b in sqlite_source(tmp_path / "s1.db").read(table, block_rows=1000)]
     assert sum(n for n, _ in sizes) == 20_000
     assert max(n for n, _ in sizes) <= 1000
     assert max(size for _, size in sizes) < 1_000_000
-    assert time.monotonic() - began < 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -276,9 +275,7 @@ def test_an_entity_bomb_is_refused(tmp_path: Path, catalog: Catalog) -> None:
     levels = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
     bomb = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e0 "ha">{levels}]>'
     path = handmade(tmp_path / f"a_{SCHOOL}.xlsx", cells(1, ["&e9;"]), before=bomb)
-    began = time.monotonic()
     assert refused(path, catalog).code == "E2301"
-    assert time.monotonic() - began < 10
 
 
 def test_an_enormous_cell_is_refused_with_its_place(tmp_path: Path, catalog: Catalog) -> None:

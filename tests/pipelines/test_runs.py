@@ -213,8 +213,34 @@ def test_retryable_alone_decides_what_happens_to_an_error(place: Place, retryabl
 
 
 def test_an_error_of_our_own_code_is_neither_hidden_nor_retried(place: Place) -> None:
-    with pytest.raises(RuntimeError), place.province.step():
+    with pytest.raises(dg.Failure) as raised, place.province.step():
         raise RuntimeError("misuse")
+    assert not raised.value.allow_retries
+    assert "E1000" in str(raised.value.description)
+    assert "RuntimeError" in str(raised.value.description)
+    assert "test_runs.py" in str(raised.value.metadata["frames"].value)
+
+
+@pytest.mark.parametrize("kind", [None, HubError, LockedError])
+def test_what_dagster_keeps_of_an_error_quotes_no_row(
+    place: Place, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, kind: type[HubError] | None
+) -> None:
+    number = "130102201001011234"
+
+    def broken(*_: Any, **__: Any) -> None:
+        try:
+            raise ValueError(f"could not convert {number}")
+        except ValueError as cause:
+            if kind is None:
+                raise
+            raise kind("E9999", "读不了一行", where="第 7 行", step="更正该行") from cause
+
+    monkeypatch.setattr("pipelines.province.assets.deliver", broken)
+    result = dg.materialize([delivered], resources={"node": place.province}, instance=instance, raise_on_error=False)
+    assert not result.success
+    said = _everything_said(result)
+    assert number not in said
+    assert ("ValueError" if kind is None else "更正该行") in said
 
 
 def test_a_province_outside_the_trust_list_is_told_so(place: Place, instance: dg.DagsterInstance) -> None:

@@ -81,7 +81,7 @@ def _column(entry: Any, table: str, path: Path) -> SourceColumn:
         raise _wrong(f"form 不能是 {doc['form']}，只能是 {'、'.join(FORMS)}", where, path)
     if doc["type"] not in TYPES:
         raise _wrong(f"type 不能是 {doc['type']}，只能是 {'、'.join(TYPES)}", where, path)
-    sizes = {k: _number(doc[k], where, path) for k in ("length", "scale") if k in doc}
+    sizes: dict[str, Any] = {k: _number(doc[k], where, path) for k in ("length", "scale") if k in doc}
     return SourceColumn(**(doc | sizes))
 
 

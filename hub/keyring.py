@@ -1,7 +1,8 @@
 """A node's keys and what it trusts, opened once per run from `keys/` and `trust/`.
 
 Decides that nothing is used before it was verified: trust lists and CRLs (`hub.trust_folder`), then the epoch grants
-under the list in force (protocol 9.1). Leaves to others: who may sign what (`hub.trust`), and fetching new lists.
+under the list in force (protocol 9.1). A grant that does not hold opens nothing and stops nobody else: it is named in
+`spoiled`. Leaves to others: who may sign what (`hub.trust`), and fetching new lists.
 
 Files in `keys/`: `sign.*` and `enc.*` in use; `next/` what was generated and waits for its turn; `old/` decryption keys
 that peers may still have encrypted to (protocol 10.4, 10.5). With the setting `signer_command` the signing key is in
@@ -22,8 +23,8 @@ from cryptography import x509
 from hub.batch import wire
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.grant import EpochGrant, open_grant, parse_grant
-from hub.batch.layout import NameKind, StreamId, parse_name
-from hub.errors import KeyMaterialError
+from hub.batch.layout import StreamId
+from hub.errors import HubError, KeyMaterialError
 from hub.settings import Node
 from hub.signing import CommandSigner
 from hub.trust.keys import (
@@ -51,7 +52,8 @@ Decryption = tuple[PrivateKey, x509.Certificate]
 @dataclass(frozen=True)
 class Keyring:
     """What a step needs to sign, open and believe. `decryption`: private key and the certificate peers encrypt to;
-    `others`: the same of the key to come and of keys that were replaced."""
+    `others`: the same of the key to come and of keys that were replaced; `spoiled`: grants in `trust/` that do
+    not hold, by file name, and why."""
 
     signer: Signer = field(repr=False)
     decryption: Decryption = field(repr=False)
@@ -59,6 +61,7 @@ class Keyring:
     grants: Mapping[StreamId, EpochGrant]
     others: tuple[Decryption, ...] = field(repr=False, default=())
     folder: Path | None = field(repr=False, default=None)
+    spoiled: Mapping[str, HubError] = field(default_factory=dict)
 
     def grant(self, stream_id: StreamId) -> EpochGrant | None:
         """The verified grant that opened this epoch, None when the node holds none."""
@@ -80,13 +83,14 @@ def open_keyring(node: Node, *, at: datetime) -> Keyring:
     """Reads and verifies keys, trust lists and grants of a node. `at`: aware, the moment things must be valid.
 
     Raises `NotInitialisedError` E1001 (a file is not there), `KeyMaterialError` E1201–E1204 (unreadable, foreign or
-    unequal keys), `RefusedError` with a code of protocol 4.2, `E_TRUST_…` or `E_GRANT`.
+    unequal keys), `RefusedError` with a code of protocol 4.2 or `E_TRUST_…`.
     """
     signer = open_signer(node)
     trust = open_trust(node.trust, at=at)
     current = _pair(node.keys, ENC_KEY, ENC_CERT)
-    grants = MappingProxyType(_grants(node.trust, trust, at))
-    return Keyring(signer, current, trust, grants, tuple(_others(node.keys)), node.trust)
+    grants, spoiled = _grants(node.trust, trust, at)
+    others = tuple(_others(node.keys))
+    return Keyring(signer, current, trust, MappingProxyType(grants), others, node.trust, MappingProxyType(spoiled))
 
 
 def open_signer(node: Node) -> Signer:
@@ -98,24 +102,27 @@ def open_signer(node: Node) -> Signer:
     return DevelopmentFileSigner.load(read(node.keys, SIGN_KEY), cert_pem, where=SIGN_KEY)
 
 
-def _grants(folder: Path, trust: TrustList, at: datetime) -> dict[StreamId, EpochGrant]:
-    """Grants by stream. A file is verified when its bytes are first seen, under the list in force then; afterwards
-    their digest stands for it, so that keys which expire or leave the list take no epoch back (protocol 10.7)."""
+def _grants(folder: Path, trust: TrustList, at: datetime) -> tuple[dict[StreamId, EpochGrant], dict[str, HubError]]:
+    """Grants by stream, and those that do not hold by name. A file is verified when its bytes are first seen, under the
+    list in force then; afterwards their digest stands for it, so that keys which expire or leave the list take no epoch
+    back (protocol 10.7)."""
     accepted = accepted_grants(folder)
-    found, seen = {}, dict(accepted)
+    found, spoiled, seen = {}, {}, dict(accepted)
     for path in sorted(folder.glob("*.grant.dsse")):
-        if parse_name(path.name).kind is not NameKind.GRANT:
+        try:
+            content = read(folder, path.name)
+            digest = wire.digest_of(content)
+            if accepted.get(path.name) == digest:
+                grant = parse_grant(parse(content, PayloadType.EPOCH_GRANT, where=path.name).payload, where=path.name)
+            else:
+                grant = open_grant(content, path.name, trust=trust, at=at)
+        except HubError as error:
+            spoiled[path.name] = error
             continue
-        content = read(folder, path.name)
-        seen[path.name] = wire.digest_of(content)
-        if accepted.get(path.name) == seen[path.name]:
-            grant = parse_grant(parse(content, PayloadType.EPOCH_GRANT, where=path.name).payload, where=path.name)
-        else:
-            grant = open_grant(content, path.name, trust=trust, at=at)
-        found[grant.stream_id] = grant
+        found[grant.stream_id], seen[path.name] = grant, digest
     if seen != accepted:
         keep_grants(folder, seen)
-    return found
+    return found, spoiled
 
 
 def _others(keys: Path) -> Iterator[Decryption]:

@@ -66,7 +66,7 @@ def run_intake(
         taken = take_turns(bench, chosen) if one_by_one else take_in_workers(bench.desk, chosen, jobs)
         failures = [*taken.failures, *_orders(bench.desk), *_told_cases(bench.desk)]
         heads, quiet = issue_heads(bench.desk), silent(bench.desk)
-    ours = [*incoming, *_clock_alarms(bench.desk), *trust]
+    ours = [*incoming, *_clock_alarms(bench.desk), *trust, *_spoiled_grants(bench.desk)]
     alarms = [*ours, *heads.alarms, *quiet, *taken.alarms]
     if failures and not taken.decisions and not alarms:
         raise failures[0][1]
@@ -101,6 +101,15 @@ def _told_cases(desk: Desk) -> list[tuple[str, HubError]]:
     except HubError as failure:
         return [(desk.node.party, failure)]
     return []
+
+
+def _spoiled_grants(desk: Desk) -> list[Alarm]:
+    """Epoch grants in `trust/` that do not hold: each is named, and opens nothing for the party of its name."""
+    return [Alarm.of(_party(name, desk), error) for name, error in desk.keyring.spoiled.items()]
+
+
+def _party(name: str, desk: Desk) -> str:
+    return next((party for party in desk.parties if name.startswith(f"{party}-")), desk.node.party)
 
 
 def _clock_alarms(desk: Desk) -> list[Alarm]:

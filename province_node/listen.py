@@ -118,7 +118,7 @@ def _listen(node: Node, at: datetime) -> Listened:
                 found = _fetch_new(ear, transport)
             accepted = _judge(ear, found)
             news = hear_news(node, at=at)
-            return Listened(tuple(accepted), tuple(ear.ignored), (*trust, *news.alarms))
+            return Listened(tuple(accepted), tuple(ear.ignored), (*trust, *ear.keyring.spoiled.values(), *news.alarms))
         finally:
             store.close()
 

@@ -133,7 +133,7 @@ def _is_new_grant(ear: _Ear, parsed: ParsedName, name: str) -> bool:
     if parsed.kind is not NameKind.GRANT or stream is None:
         return False
     ours = (stream.party, stream.direction, stream.stream) == (ear.node.party, DIRECTION, STREAM)
-    return ours and not (ear.node.trust / name).exists()
+    return ours and (name in ear.keyring.spoiled or not (ear.node.trust / name).exists())
 
 
 def _parsed(name: str) -> ParsedName | None:

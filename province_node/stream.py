@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from hub.batch.grant import Position
-from hub.batch.layout import StreamId
+from hub.batch.layout import StreamId, grant_name
 from hub.batch.sequence import PeerStream, open_epoch
 from hub.errors import LockedError, NotInitialisedError
 from hub.keyring import Keyring
@@ -38,7 +38,8 @@ def main_stream(party: str, epoch: int = FIRST_EPOCH) -> StreamId:
 
 
 def standing(reader: Reader, party: str, keyring: Keyring, *, lock: bool = False) -> Standing:
-    """Where the stream stands; from the grant while nothing was sealed. `NotInitialisedError` E3401 without one."""
+    """Where the stream stands; from the grant while nothing was sealed. `NotInitialisedError` E3401 without one,
+    and why the one in `trust/` does not hold."""
     query = sa.select(PEER_STREAM).where(
         PEER_STREAM.c.party == party, PEER_STREAM.c.direction == DIRECTION, PEER_STREAM.c.stream == STREAM
     )
@@ -49,6 +50,8 @@ def standing(reader: Reader, party: str, keyring: Keyring, *, lock: bool = False
         return Standing(PeerStream(stream_id, int(row["last_seq"]), row["last_digest"], frozen), int(row["hi"]), True)
     grant = keyring.grant(main_stream(party))
     if grant is None:
+        if (spoiled := keyring.spoiled.get(grant_name(main_stream(party)))) is not None:
+            raise spoiled
         raise NotInitialisedError(
             "E3401", "上行数据流尚未获期次授权，不能封装批次", where="trust", step="向部级节点取得期次授权文件后重试"
         )

@@ -1,8 +1,8 @@
 """Wire forms: payload schemas, UTC times and digests as they stand in signed JSON.
 
 Decides whether a parsed payload has the shape of its JSON Schema (`schemas/wire`); a payload that has not is
-E_ENV_JSON, whoever signed it. Unknown members are allowed (protocol 3.4); `v` is checked before, so that a newer
-version is E_VERSION and not a wrong shape.
+E_ENV_JSON, whoever signed it. Unknown members are allowed, but no null in them (protocol 3.4); `v` is checked before,
+so that a newer version is E_VERSION and not a wrong shape.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def check_shape(name: str, payload: object, *, where: str = "") -> None:
         member = "/".join(str(step)[:40] for step in error.absolute_path) or "顶层"
         missing = _missing(error)
         detail = f"成员 {member} 缺少 {missing}" if missing else f"成员 {member} 不合规定（{error.validator}）"
+        if "additionalProperties" in list(error.absolute_schema_path)[:-1]:
+            detail = "规格之外的成员中有 null"  # its name is the sender's own words, and is not repeated
         raise refused("E_ENV_JSON", detail, where=where)
 
 

@@ -157,6 +157,10 @@ def _keys(shell: Shell, node: Node) -> Iterator[Finding]:
     detail = f"第 {trust.version} 版，有效至 {trust.expires:%Y-%m-%d %H:%M}Z"
     yield Finding("信任清单", state, detail, "" if state == "ok" else "联系部级取得新的信任清单")
     yield _crls(trust, at)
+    for name, error in ring.spoiled.items():
+        yield Finding(
+            "期次授权", "bad", f"{name}：{error.what}", "取得签名成立的授权，用 hub key accept 收下后替换该文件"
+        )
 
 
 def _crls(trust: TrustList, at: datetime) -> Finding:

@@ -119,6 +119,43 @@ def test_a_grant_proposed_before_another_batch_was_applied_fits_no_more(prepared
     assert position(here.ministry) == before
 
 
+def test_a_spoiled_grant_in_the_ministrys_folder_is_named_and_stops_nobody(prepared: Land) -> None:
+    here = prepared
+    with desk_of(here.ministry) as desk:
+        made = propose_epoch(desk, "13", base="continue", reason="演练")
+    once = add_signature(made.body, root(here.lab, 1), where=made.name)
+    first = here.ministry.trust / "13-up-main-e0001.grant.dsse"
+    kept = first.read_bytes()
+    spoiled = {made.name: once, first.name: kept[:-40], "99-up-main-e0001.grant.dsse": b"{}"}
+    for name, content in spoiled.items():
+        (here.ministry.trust / name).write_bytes(content)
+    here.publish()
+    here.deliver()
+    result = here.intake()
+    assert [d.verdict for d in result.decisions] == ["APPLIED"]
+    assert sorted((a.party, a.code) for a in result.alarms) == [
+        ("13", "E_ENV_JSON"),
+        ("13", "E_SIG"),
+        ("moe", "E_NAME"),
+    ]
+    assert all(any(name in alarm.sentence for alarm in result.alarms) for name in spoiled)
+    assert (position(here.ministry)["epoch"], position(here.ministry)["last_seq"]) == (1, 2)
+    first.write_bytes(kept)
+    (here.ministry.trust / "99-up-main-e0001.grant.dsse").unlink()
+    (here.ministry.trust / made.name).unlink()
+    assert here.intake().alarms == ()
+
+
+def test_a_spoiled_grant_at_the_province_is_named_and_made_good_by_the_true_one(exchanged: Land) -> None:
+    path = exchanged.province.trust / "13-up-main-e0002.grant.dsse"
+    exchanged.grant()
+    true = (exchanged.out / path.name).read_bytes()
+    path.write_bytes(true.replace(b"payload", b"payl0ad"))
+    assert [(alarm.where, alarm.code) for alarm in exchanged.listen().alarms] == [(path.name, "E_ENV_JSON")]
+    assert path.read_bytes() == true
+    assert exchanged.listen().alarms == ()
+
+
 @pytest.mark.row(20, "freeze: the head is not refreshed for 2 h; a province is silent for 26 h", "alarm, waiting side")
 def test_row_20_the_province_alarms_when_the_head_expires(exchanged: Land) -> None:
     before = position(exchanged.province)

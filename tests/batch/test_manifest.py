@@ -52,7 +52,7 @@ def respelled(net: Network, **members: Any) -> str | None:
     """Admission of a manifest with raw members changed, validly signed."""
     data = json.loads(manifest_payload(manifest(net)))
     for member, value in members.items():
-        data[member] = {**data[member], **value} if isinstance(value, dict) and data[member] else value
+        data[member] = {**data[member], **value} if isinstance(value, dict) and data.get(member) else value
     envelope = build(PayloadType.BATCH_MANIFEST, strictjson.emit(data), [net.signer("13")])
     return code_of(lambda: open_manifest(envelope, NAME, uploader="13", trust=net.trust, at=NOW))
 
@@ -79,7 +79,7 @@ def test_watermarks_beyond_2_to_the_53_survive_as_decimal_strings(net: Network) 
 
 
 def test_unknown_members_are_kept_in_the_digest_and_ignored(net: Network) -> None:
-    assert respelled(net, note="later") is None
+    assert respelled(net, note="later", more={"deep": [1, True, {"x": "y"}]}) is None
 
 
 def test_a_heartbeat_has_no_files_and_needs_no_recipients(net: Network) -> None:
@@ -111,6 +111,9 @@ def test_a_heartbeat_has_no_files_and_needs_no_recipients(net: Network) -> None:
         ({"watermark": {"lo": "0880001"}}, "E_ENV_JSON"),
         ({"recipients": None}, "E_ENV_JSON"),
         ({"files": [None]}, "E_ENV_JSON"),
+        ({"note": None}, "E_ENV_JSON"),
+        ({"note": [{"deep": [1, None]}]}, "E_ENV_JSON"),
+        ({"producer": {"note": None}}, "E_ENV_JSON"),
     ],
 )
 def test_members_outside_their_rules_are_refused(net: Network, members: dict[str, Any], code: str) -> None:

@@ -128,6 +128,8 @@ def preview(reader: Reader, acting: Acting, order: Order) -> Preview:
 def open_operation(store: Store, acting: Acting, order: Order, token: str) -> str:
     """The 操作号 of a previewed order, ready to be carried out. Nothing of the rows has changed yet.
 
+    The same order of the same preview sent again (a double click) is the operation that stands: two of them at once
+    would share the rows out between two numbers, and neither could be undone as one.
     Raises `UsageError` E1057 when the token is not this order's, `DecisionRefusedError` for right, reason and text.
     """
     allowed(acting, order)
@@ -141,6 +143,8 @@ def open_operation(store: Store, acting: Acting, order: Order, token: str) -> st
     day = acting.today.replace("-", "")
     with store.begin() as tx:
         next_number(tx.connection)  # one at a time: two operations never share a number
+        if (standing := _standing(tx, acting, order, as_of)) is not None:
+            return standing
         last = tx.connection.execute(
             sa.select(sa.func.max(BULK_OPERATION.c.op_no)).where(BULK_OPERATION.c.op_no.like(f"{day}-%"))
         ).scalar_one()
@@ -157,6 +161,14 @@ def open_operation(store: Store, acting: Acting, order: Order, token: str) -> st
             },
         )  # fmt: skip
     return op_no
+
+
+def _standing(reader: Reader, acting: Acting, order: Order, as_of: int) -> str | None:
+    """The operation that this person began with this very order out of this preview."""
+    c = BULK_OPERATION.c
+    query = sa.select(BULK_OPERATION).where(c.person == acting.by.person, c.as_of == as_of, c.action == str(order.what))
+    found = (dict(row) for row in reader.connection.execute(query).mappings())
+    return next((str(row["op_no"]) for row in found if stored_order(row) == order), None)
 
 
 def stored_order(row: Mapping[str, Any]) -> Order:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from hub.audit import Event, append
 from hub.catalog import Catalog
 from hub.errors import HubError, InputError
+from hub.masking import mask_key
 from hub.roles import Operator
 from hub.store import Reader, Store
 from hub.workbook import Sheet, stream_book
@@ -24,17 +25,37 @@ from quality.decisions import Action, Conflict, Kind, Move, Proposal, Refusal
 from quality.decisions_query import Filter, count, page
 from quality.decisions_store import Acting, DecisionRefusedError, as_value, load, sources_of, transition
 from quality.decisions_value import check_value, refuse_private
-from quality.decisions_words import masked, shown
+from quality.decisions_words import (
+    SOURCES,
+    field_name,
+    field_of,
+    masked,
+    reason_name,
+    source_name,
+    source_said,
+    value_shown,
+)
+from quality.places import school_names
+from quality.reasons import reasons
 
 NUMBER, VERSION, WHAT, SOURCE, VALUE, REASON, NOTE = (
     "冲突编号", "版本", "处理意见", "采用来源", "手工值", "原因代码", "说明",
 )  # fmt: skip
-SHOWN: Final = ("实体", "记录", "字段", "规则", "学校", "状态", "原由", "权威源", "建议")
+SHOWN: Final = (
+    "数据类别", "记录", "数据项代码", "数据项", "规则代码", "原因", "学校标识码", "学校名称", "状态", "原由", "权威源", "建议",
+)  # fmt: skip
 HEADERS: Final = (NUMBER, VERSION, *SHOWN, "各来源的值", WHAT, SOURCE, VALUE, REASON, NOTE)
 REQUIRED: Final = frozenset({NUMBER, VERSION, WHAT, REASON})
 ROW, WHY = "原行号", "错误原因"
 WRONG_HEADERS: Final = (*HEADERS, ROW, WHY)
 MAX_ROWS: Final = 5_000
+# What stands beside the sheet to be filled in: which words and codes its columns take.
+GUIDE: Final = ("列", "可填", "含义")
+_KINDS: Final = {
+    Kind.ADOPT: "采用某一来源的值：须填“采用来源”",
+    Kind.MANUAL: "按核实结果填写：须填“手工值”与“说明”",
+    Kind.RETURN: "由源头平台更正",
+}
 _BLOCK: Final = 1_000
 _COMMIT: Final = 200
 Cells = Sequence[tuple[int, str, str]]
@@ -79,17 +100,29 @@ def books(
     with store.reading() as reader:
         rows = lines_out(reader, catalog, acting, chosen, plain=mark is not None)
         block = list(itertools.islice(rows, MAX_ROWS))
-        yield _book(block, mark)
+        yield _book(catalog, block, mark)
         while block := list(itertools.islice(rows, MAX_ROWS)):
-            yield _book(block, mark)
+            yield _book(catalog, block, mark)
 
 
-def _book(rows: Iterable[Sequence[str]], mark: Mark | None) -> Iterator[bytes]:
-    sheets = [Sheet("sheet1", HEADERS, rows, REQUIRED)]
+def _book(catalog: Catalog, rows: Iterable[Sequence[str]], mark: Mark | None) -> Iterator[bytes]:
+    sheets = [Sheet("sheet1", HEADERS, rows, REQUIRED), _guide(catalog)]
     if mark is None:
         return stream_book(sheets)
     notes = Sheet("导出说明", ("项目", "内容"), mark.lines())
     return stream_book([*sheets, notes], author=mark.exporter, purpose=f"明文导出 {mark.request}：{mark.purpose}")
+
+
+def _guide(catalog: Catalog) -> Sheet:
+    """填写说明: the kinds of opinion, the sources and the reasons, with the codes to fill in."""
+    kinds = [(WHAT, str(kind), what) for kind, what in _KINDS.items()]
+    sources = [(SOURCE, s, source_name(catalog, s)) for s in (*SOURCES, *catalog.systems) if s != "D"]
+    given = [
+        (REASON, r.code, f"{r.cn}（{'、'.join(sorted(r.fits & set(_KINDS)))}）{'，须写说明' if r.text else ''}")
+        for r in reasons().values()
+        if r.fits & set(_KINDS)
+    ]
+    return Sheet("填写说明", GUIDE, [*kinds, *dict.fromkeys(sources), *given])
 
 
 def lines_out(
@@ -97,17 +130,35 @@ def lines_out(
 ) -> Iterator[tuple[str, ...]]:
     """Rows of an export under `HEADERS`, in the order of their numbers; masked unless `plain`."""
     after: int | None = 0
-    show = (lambda _row, value: value) if plain else (lambda row, value: masked(catalog, row, value))
     while after is not None:
         found = page(reader, acting.node, acting.by.scopes("xlsx"), chosen, after=after, size=_BLOCK)
         said = sources_of(reader, [int(r["decision_no"]) for r in found.rows])
+        schools = school_names(reader, acting.node, [r["school"] for r in found.rows if r["school"]])
         for row in found.rows:
-            line = shown(catalog, row, acting.today, plain=plain)
-            conflict = as_value(row, said.get(int(row["decision_no"]), []))
-            values = "；".join(f"{s.source}：{show(row, s.value) or '（空）'}" for s in conflict.sources)
-            cells = [row["decision_no"], row["version"], *(line[n] for n in SHOWN), values, "", "", "", "", ""]
-            yield tuple("" if c is None else str(c) for c in cells)
+            cells = _cells(catalog, row, said.get(int(row["decision_no"]), []), schools, plain=plain)
+            yield tuple("" if c is None else str(c) for c in (*cells, "", "", "", "", ""))
         after = found.after
+
+
+def _cells(
+    catalog: Catalog, row: Mapping[str, Any], said: Sequence[Mapping[str, Any]], schools: Mapping[str, str], *,
+    plain: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    """What is known of one conflict, names beside codes: number, version, `SHOWN`, values."""
+    entity, field = catalog.entities[row["entity"]], field_of(catalog, row)
+
+    def told(source: str, value: str | None) -> str:
+        return f"{source_said(catalog, source)}：{value_shown(catalog, field, value, plain=plain)}"
+
+    return (
+        row["decision_no"], row["version"], entity.cn,
+        row["natural_key"] if plain else mask_key(entity, row["natural_key"]),
+        row["field"], field_name(catalog, entity.name, row["field"]), row["rule"],
+        reason_name(catalog, row["rule"], clash=bool(row["clash"])), row["school"], schools.get(row["school"] or ""),
+        row["state"], row["cause"], source_said(catalog, row["authority"]),
+        told(row["suggest_source"], row["suggest_value"]) if row["suggest_source"] else "",
+        "；".join(told(s.source, s.value) for s in as_value(row, said).sources),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,9 +226,8 @@ def _take(tx: Any, catalog: Catalog, acting: Acting, row: Mapping[str, str]) -> 
         raise InputError("E3333", "冲突编号与版本须是数字，不要改动", step="用导出的文件重新填写")
     number, version = int(row[NUMBER]), int(row[VERSION])
     stored, conflict = load(tx, number, acting)
-    move = Move(
-        Action.PROPOSE, row.get(REASON, ""), row.get(NOTE, ""), _proposal(catalog, stored, conflict, row, acting.by)
-    )
+    proposal = _proposal(catalog, stored, conflict, row, acting.by)
+    move = Move(Action.PROPOSE, _code(row.get(REASON, "")), row.get(NOTE, ""), proposal)
     step = transition(tx, acting, number, move, version=version)
     transition(tx, acting, number, Move(Action.SUBMIT), version=step.after.version)
 
@@ -189,6 +239,7 @@ def _proposal(
     if what == str(Kind.RETURN):
         return Proposal(Kind.RETURN)
     if what == str(Kind.ADOPT):
+        source = next((s.source for s in conflict.sources if source_name(catalog, s.source) == source), _code(source))
         said = next((s.value for s in conflict.sources if s.source == source and s.value), None)
         if said is None:
             raise InputError("E3333", "没有这个采用来源，或该来源没有值", step="填写“各来源的值”中的来源代号")
@@ -200,6 +251,11 @@ def _proposal(
     check_value(catalog, entity, stored["field"], value, conflict.number)
     refuse_private(by, entity, stored["field"], conflict.number)
     return Proposal(Kind.MANUAL, None, value)
+
+
+def _code(text: str) -> str:
+    """The code of a cell that holds it alone or, as 填写说明 shows it, with its words behind: R01 已与学校核实."""
+    return text.split()[0] if text.strip() else ""
 
 
 def refuse_mask(catalog: Catalog, stored: Mapping[str, Any], conflict: Conflict, value: str) -> None:

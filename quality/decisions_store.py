@@ -75,13 +75,18 @@ def act(store: Store, acting: Acting, number: int, move: Move, *, version: int) 
     return act_all(store, acting, number, (move,), version=version)
 
 
-def act_all(store: Store, acting: Acting, number: int, moves: Sequence[Move], *, version: int) -> Step:
-    """Several transitions of one conflict, together or not at all (提议 and 提交); the last one. Raises as `act`."""
+def act_all(
+    store: Store, acting: Acting, number: int, moves: Sequence[Move], *, version: int, seen: int | None = None
+) -> Step:
+    """Several transitions of one conflict, together or not at all (提议 and 提交); the last one. Raises as `act`.
+
+    `seen`: see `transition`.
+    """
     tried = moves[0]
     try:
         with store.begin() as tx:
             for tried in moves:
-                step = transition(tx, acting, number, tried, version=version)
+                step = transition(tx, acting, number, tried, version=version, seen=seen)
                 version = step.after.version
             return step
     except DecisionRefusedError as refused:
@@ -91,8 +96,14 @@ def act_all(store: Store, acting: Acting, number: int, moves: Sequence[Move], *,
         raise
 
 
-def transition(tx: Transaction, acting: Acting, number: int, move: Move, *, version: int) -> Step:
+def transition(
+    tx: Transaction, acting: Acting, number: int, move: Move, *, version: int, seen: int | None = None
+) -> Step:
     """The same within the caller's transaction.
+
+    `seen`: how many events the form's page showed. What leaves the version alone (备注, 分派, 截止日期) cannot be told
+    from its own repetition by it, so the same words of the same person after that event are the form sent twice: they
+    are in the history already, and nothing is written.
 
     The audit head is taken before the row, as bulk operations and rounds take it: writers queue and cannot block each
     other crosswise.
@@ -105,9 +116,21 @@ def transition(tx: Transaction, acting: Acting, number: int, move: Move, *, vers
     verdict = check_reason(move) or decide(conflict, move, acting.by, version=version, today=acting.today)
     if isinstance(verdict, Refusal):
         raise DecisionRefusedError(verdict, number)
+    if seen is not None and move.action in SILENT and _told_already(tx, acting, number, move, seen):
+        return verdict
     stamp = _audit(tx, acting, f"conflict {number}", move, {"to": str(verdict.after.state)})
     _write(tx, acting, row, verdict, stamp)
     return verdict
+
+
+def _told_already(reader: Reader, acting: Acting, number: int, move: Move, seen: int) -> bool:
+    """Whether this person's move stands among the events after the `seen`: any of the comments, the last of the days."""
+    c = DECISION_EVENT.c
+    query = sa.select(c.note).where(
+        c.decision_no == number, c.event_no > seen, c.person == acting.by.person, c.action == str(move.action)
+    )
+    told = list(reader.connection.execute(query.order_by(c.event_no)).scalars())
+    return _said(move) in (told if move.action is Action.COMMENT else told[-1:])
 
 
 def _last_word(reader: Reader, number: int) -> str:

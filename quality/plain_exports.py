@@ -29,13 +29,18 @@ _PURPOSE: Final = range(4, 201)
 
 
 def ask(store: Store, acting: Acting, chosen: Filter, purpose: str) -> int:
-    """A request for what the filter finds now; its number. Raises 403 without the right, `UsageError` E1059."""
+    """A request for what the filter finds now; its number. The same request again while it waits is the one that waits.
+
+    Raises 403 without the right, `UsageError` E1059.
+    """
     _may_take(acting)
     words = purpose.strip()
     if len(words) not in _PURPOSE:
         raise UsageError("E1059", f"用途须写明，{_PURPOSE[0]} 至 {_PURPOSE[-1]} 字", step="写明用途后重新申请")
     with store.begin() as tx:
         next_number(tx.connection)
+        if (waits := _waiting(tx, acting, chosen.text(), words)) is not None:
+            return waits
         last = tx.connection.execute(sa.select(sa.func.max(PLAIN_EXPORT.c.request_no))).scalar_one()
         number = int(last or 0) + 1
         rows = count(tx, acting.node, acting.by.scopes("xlsx"), chosen)
@@ -48,6 +53,14 @@ def ask(store: Store, acting: Acting, chosen: Filter, purpose: str) -> int:
         )  # fmt: skip
         _audit(tx, acting, Event.PLAINTEXT_ASKED, number, words, rows)
     return number
+
+
+def _waiting(reader: Reader, acting: Acting, chosen: str, words: str) -> int | None:
+    c = PLAIN_EXPORT.c
+    query = sa.select(c.request_no, c.filter).where(
+        c.asked_by == acting.by.person, c.state == ASKED, c.purpose == words
+    )
+    return next((int(n) for n, text in reader.connection.execute(query) if text == chosen), None)
 
 
 def decide_request(store: Store, acting: Acting, number: int, *, release: bool) -> None:

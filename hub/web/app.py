@@ -31,7 +31,7 @@ from hub.errors import HubError
 from hub.web.ask import Ask
 from hub.web.filters import environment
 from hub.web.refusals import PageRefusedError, forbidden, no_role, no_token, not_here, status_of
-from hub.web.section import EVERYONE, Route
+from hub.web.section import EVERYONE, Allowed, Route
 from hub.web.sessions import Visitor, visitor_of
 from hub.web.site import Site
 
@@ -106,8 +106,8 @@ class _Shell:
             _same_origin(ask.request, self.site)
         if allow.signed_in and visitor is None:
             raise _SignInFirst
-        if allow.verbs and visitor is not None and not visitor.may(*allow.verbs):
-            raise _not_yours(self.site, visitor, allow.roles())
+        if visitor is not None and not visitor.may_use(allow):
+            raise _not_yours(self.site, visitor, allow)
         if visitor is not None and visitor.must_change and allow.signed_in and ask.route.path not in BEFORE_ALL:
             raise _ChangeFirst
         return await self._with_form(ask) if ask.route.method == "POST" else ask
@@ -177,10 +177,13 @@ def _sign_in(back: str) -> str:
     return "/signin?" + urlencode({"next": back}) if back not in ("", "/") else "/signin"
 
 
-def _not_yours(site: Site, visitor: Visitor, roles: tuple[str, ...]) -> HubError:
+def _not_yours(site: Site, visitor: Visitor, allow: Allowed) -> HubError:
     if not visitor.roles:
         return no_role(site.node.settings.web.contact)
-    return forbidden(f"您的角色（{'、'.join(visitor.roles)}）不能使用这一功能", f"需要的角色：{'、'.join(roles)}")
+    if visitor.may(*allow.verbs):
+        return forbidden("这一页涉及整个节点，您的数据范围只是其中一部分", "由数据范围为整个节点的人员办理")
+    needed = f"需要的角色：{'、'.join(allow.roles())}"
+    return forbidden(f"您的角色（{'、'.join(visitor.roles)}）不能使用这一功能", needed)
 
 
 def _readable(request: Request) -> None:

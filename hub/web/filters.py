@@ -61,7 +61,7 @@ def environment(site: Site) -> jinja2.Environment:
 
 
 def _may_use(allow: Allowed, visitor: Visitor) -> bool:
-    return not allow.verbs or visitor.may(*allow.verbs)
+    return visitor.may_use(allow)
 
 
 def number(value: int | float | None) -> str:

@@ -32,10 +32,12 @@ MENU: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Allowed:
-    """Who may use a route. `verbs`: one of them is needed; `signed_in` only: any account; neither: the whole world."""
+    """Who may use a route. `verbs`: one of them is needed; `signed_in` only: any account; neither: the whole world.
+    `whole`: the page speaks of the whole node, so the verb is needed over all of it."""
 
     verbs: tuple[str, ...] = ()
     signed_in: bool = True
+    whole: bool = False
 
     def roles(self) -> tuple[str, ...]:
         """The functional roles that may, for the sentence of a refusal."""

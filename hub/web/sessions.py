@@ -20,6 +20,7 @@ from hub.roles_store import operator_named
 from hub.store import Store
 from hub.store.web_tables import WEB_ACCOUNT, WEB_SESSION
 from hub.web.accounts import PAGE_SIZES, Random, stamp
+from hub.web.section import Allowed
 
 LONGEST: Final = timedelta(hours=12)
 # `seen` is written when it is older than this: not a write per request.
@@ -48,6 +49,12 @@ class Visitor:
     def may(self, *verbs: str) -> bool:
         """True when one of the roles carries one of the verbs."""
         return any(self.operator.may(verb) for verb in verbs)
+
+    def may_use(self, allow: Allowed) -> bool:
+        """True when this visitor may use a route that is declared so."""
+        scopes = (self.operator.scopes(verb) for verb in allow.verbs)
+        over = any(s.whole for found in scopes for s in found) if allow.whole else True
+        return not allow.verbs or (self.may(*allow.verbs) and over)
 
     @property
     def roles(self) -> tuple[str, ...]:

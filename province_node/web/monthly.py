@@ -1,7 +1,7 @@
 """进展月报: the monthly form 附件4 as an A4 page and a workbook, prefilled, edited, reported by the fifth.
 
-Decides who may write it: staff whose scope is the whole province. 上报 here closes the month and is audited; no
-stream of the protocol carries it, so the paper with signatures and seal goes its own way, and the page says where.
+Decides who may read and write it: staff whose scope is the whole province. 上报 here closes the month and is audited;
+no stream of the protocol carries it, so the paper with signatures and seal goes its own way, and the page says where.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from starlette.responses import Response
 
 from hub.errors import HubError
-from hub.web import Ask, Queue, Section, forbidden, not_here
+from hub.web import Allowed, Ask, Queue, Section, forbidden, not_here
 from hub.web.filters import today
 from hub.web.refusals import status_of
 from province_node.monthly_form import form, month_of
@@ -35,7 +35,8 @@ from province_node.monthly_sheet import write_form
 from province_node.web.downloads import xlsx
 
 section: Final = Section("monthly", "province_node.web", nodes=("province",))
-LOOK: Final = ("query", "audit")
+# It speaks for the whole province, so no school and no city reads it (console 1: 学校管理者 reads its own school).
+LOOK: Final = Allowed(("propose", "review", "audit"), whole=True)
 
 
 @section.get("/monthly", allow=LOOK, menu="进展月报", manual="monthly")

@@ -188,7 +188,7 @@ def _adopted(conflict: Conflict, do: str, reason: str) -> tuple[Proposal, str]:
 def _simple(ask: Ask, move: Move, *, onward: bool = False) -> Response:
     number = int(ask.path["number"])
     try:
-        act_all(ask.site.store, acting_of(ask), number, (move,), version=_version(ask))
+        act_all(ask.site.store, acting_of(ask), number, (move,), version=_version(ask), seen=_whole(ask, "events"))
     except DecisionRefusedError as error:
         return _again(ask, number, error)
     forget(ask.site.store)
@@ -204,7 +204,12 @@ def _again(ask: Ask, number: int, error: HubError) -> Response:
 
 
 def _version(ask: Ask) -> int:
-    text = ask.form.get("version", "")
+    return _whole(ask, "version")
+
+
+def _whole(ask: Ask, name: str) -> int:
+    """A number the form carries; -1 where it does not."""
+    text = ask.form.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
 
 

@@ -12,12 +12,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hub.catalog import Catalog
 from hub.roles import Operator
 from hub.store import Reader
 from hub.store.decision_tables import BULK_OPERATION, DECISION, DECISION_EVENT
+from hub.web.filters import moment
 from quality.decisions_bulk import FINISHED, PROPOSES, RUNNING, STOPPED, STOPPING, UNDONE, Bulk
 from quality.decisions_query import in_states, taken_by, within
 from quality.reasons import reasons
+from quality.web.wording import entity_name, field_name, school_names
 
 _OVERSEERS = ("assign", "review", "audit")
 
@@ -94,8 +97,9 @@ def _job(row: Mapping[str, Any]) -> Job:
     )  # fmt: skip
 
 
-def job_lines(reader: Reader, node: str, by: Operator, op_no: str) -> Iterator[tuple[str, ...]]:
-    """(number, entity, field, school, action, from, to, when, state now, version now) of everything an operation did."""
+def job_lines(reader: Reader, catalog: Catalog, node: str, by: Operator, op_no: str) -> Iterator[tuple[str, ...]]:
+    """(number, kind of data, code and name of the field, code and name of the school, action, from, to, when, state
+    now, version now) of everything an operation did. The time is Beijing's."""
     e, d = DECISION_EVENT.c, DECISION.c
     query = (
         sa.select(
@@ -105,8 +109,14 @@ def job_lines(reader: Reader, node: str, by: Operator, op_no: str) -> Iterator[t
         .where(e.op_no == op_no, *taken_by((op_no,), e.decision_no), within(reader, node, by.scopes("query")))
         .order_by(e.decision_no, e.event_no)
     )
-    for row in reader.connection.execute(query.execution_options(yield_per=1000)):
-        yield tuple("" if v is None else str(v) for v in row)
+    for rows in reader.connection.execute(query.execution_options(yield_per=1000)).partitions():
+        names = school_names(reader, node, [r.school for r in rows])
+        for number, entity, field, school, action, before, after, ts, *now in rows:
+            cells = (
+                number, entity_name(catalog, entity), field, field_name(catalog, entity, field), school,
+                names.get(school or "", ""), action, before, after, moment(ts), *now,
+            )  # fmt: skip
+            yield tuple("" if v is None else str(v) for v in cells)
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,8 @@ AT_ONCE: Final = 20_000
 AGAIN: Final = "已处理的部分保留；可从断点继续，或整批撤销"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HEADERS: Final = (
-    "冲突编号",
-    "数据类",
-    "数据项",
-    "学校",
-    "操作",
-    "原状态",
-    "操作后状态",
-    "时间",
-    "当前状态",
-    "当前版本",
-)
+    "冲突编号", "数据类别", "数据项代码", "数据项", "学校标识码", "学校名称", "操作", "原状态", "操作后状态", "时间", "当前状态", "当前版本",
+)  # fmt: skip
 _ACT: Final = ("bulk", "assign", "review")
 _ALLOW: Final = (*_ACT, "audit")
 
@@ -114,7 +105,9 @@ def download(ask: Ask) -> Response:
 
     def body() -> Iterator[bytes]:
         with store.reading() as reader:
-            yield from stream_book([Sheet("sheet1", HEADERS, job_lines(reader, ask.site.party, by, op_no))])
+            yield from stream_book(
+                [Sheet("sheet1", HEADERS, job_lines(reader, ask.site.catalog, ask.site.party, by, op_no))]
+            )
 
     return attached(body(), f"批量明细_{op_no}.xlsx", XLSX)
 

@@ -6,7 +6,8 @@ the gate, in a round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,11 +18,11 @@ from hub.lineage import Tracer
 from hub.masking import mask_key
 from hub.store.ledger import NO_FIELD, RUN
 from hub.web import Ask, Queue, Section, not_here
-from hub.web.filters import today
+from hub.web.filters import today, why
 from hub.web.listing import Condition, chips, facet, paging, turned
 from hub.workbook import Sheet, stream_book
 from quality.places import school_names
-from quality.quarantine_list import FACETS, Row, Wanted, as_query, count, every, facets, of_node, of_row, page
+from quality.quarantine_list import BLOCK, FACETS, Row, Wanted, as_query, count, every, facets, of_node, of_row, page
 from quality.web.jobs import XLSX, attached
 from quality.web.wording import SOURCES, field_name, source_name
 
@@ -29,19 +30,9 @@ section: Final = Section("quarantine", "quality.web")
 LOOK: Final = ("query", "audit")
 _LABELS: Final = {"entity": "数据类别", "rule": "规则", "severity": "级别", "state": "状态", "source": "来源"}
 _HEADS: Final = (
-    "数据类别",
-    "记录（脱敏）",
-    "规则",
-    "规则名称",
-    "字段",
-    "原因",
-    "级别",
-    "状态",
-    "来源",
-    "学校",
-    "来源行",
-    "起始",
-)
+    "数据类别", "记录（脱敏）", "规则代码", "规则名称", "数据项代码", "数据项", "原因", "级别", "状态", "来源", "学校标识码", "学校名称",
+    "来源行", "起始",
+)  # fmt: skip
 MOST_ROWS: Final = 1_000_000
 
 
@@ -148,16 +139,29 @@ _NOTES: Final = (
 
 
 def _told(ask: Ask, wanted: Wanted) -> Iterator[list[str | None]]:
-    words, key, rules = _words(ask), _keyed(ask), ask.site.catalog.rules
     with ask.site.store.reading() as reader:
-        for at, r in enumerate(every(reader, of_node(reader, ask.site.party), ask.scopes("query"), wanted)):
-            if at == MOST_ROWS:
-                return
-            yield [
-                words["entity"].get(r.entity, r.entity), key(r), r.rule, rules[r.rule].name if r.rule in rules else "",
-                r.field, r.reason, r.severity, r.state, words["source"].get(r.source, r.source), r.school, r.src_rid,
-                r.opened,
-            ]  # fmt: skip
+        held = of_node(reader, ask.site.party)
+        rows = islice(every(reader, held, ask.scopes("query"), wanted), MOST_ROWS)
+        line = _lines(ask)
+        while block := list(islice(rows, BLOCK)):
+            names = school_names(reader, held.node, [r.school for r in block if r.school])
+            yield from (line(r, names.get(r.school, "")) for r in block)
+
+
+def _lines(ask: Ask) -> Callable[[Row, str], list[str | None]]:
+    """Makes the line of a row, with the name of its school: what the page says, names beside codes."""
+    words, key, catalog = _words(ask), _keyed(ask), ask.site.catalog
+
+    def line(r: Row, school: str) -> list[str | None]:
+        rule, bare = catalog.rules.get(r.rule), r.field == NO_FIELD
+        return [
+            words["entity"].get(r.entity, r.entity), key(r), r.rule, rule.name if rule else "",
+            "" if bare else r.field, "整行" if bare else field_name(catalog, r.entity, r.field),
+            why(r.reason) or (rule.message if rule else ""), r.severity, r.state,
+            words["source"].get(r.source, r.source), r.school, school, r.src_rid, r.opened,
+        ]  # fmt: skip
+
+    return line
 
 
 @section.queue

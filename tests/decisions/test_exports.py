@@ -79,6 +79,7 @@ def test_plaintext_leaves_by_two_persons_once_and_says_by_whom(store: Store, cat
     with pytest.raises(UsageError, match="E1059"):
         ask(store, who, Filter(), "查")
     number = ask(store, who, Filter(), "发给源头平台核对")
+    assert ask(store, who, Filter(), "发给源头平台核对") == number, "a form sent twice"
     for by, why in ((CLERK_AS_REVIEWER, "本人"), (HOLDER, "本人"), (OTHER_CLERK, "不能批准")):
         with pytest.raises(DecisionRefusedError, match=why):
             decide_request(store, acting(by), number, release=True)
@@ -139,7 +140,8 @@ def test_an_import_that_is_not_ours_proposes_nothing(store: Store, catalog: Cata
         import_lines(store, catalog, acting(REVIEWER), header, [], name="a.xlsx")
     with pytest.raises(InputError, match="超过 5000 行"):
         import_lines(store, catalog, acting(CLERK), header, [(n, []) for n in range(2, 5003)], name="a.xlsx")
-    wrong = [(1, "s", "1"), (2, "s", "7"), (13, "s", "退回源头平台"), (16, "s", "R05")]
+    filled = {"冲突编号": "1", "版本": "7", "处理意见": "退回源头平台", "原因代码": "R05"}
+    wrong = [(HEADERS.index(name) + 1, "s", text) for name, text in filled.items()]
     done = import_lines(store, catalog, acting(CLERK), header, [(2, []), (9, wrong)], name="a.xlsx")
     assert (done.proposed, len(done.wrong)) == (0, 1)
     assert done.wrong[0][-2] == "9"

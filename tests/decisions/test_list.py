@@ -192,6 +192,7 @@ def test_a_bulk_stops_between_chunks_goes_on_and_is_undone_as_one(
     with store.reading() as reader:
         token = preview(reader, acting(CLERK), order).token
     op_no = open_operation(store, acting(CLERK), order, token)
+    assert open_operation(store, acting(CLERK), order, token) == op_no, "a form sent twice"
     told: list[int] = []
 
     def halt(done: int) -> None:
@@ -203,6 +204,7 @@ def test_a_bulk_stops_between_chunks_goes_on_and_is_undone_as_one(
     assert carry_out(store, acting(CLERK), op_no, progress=halt).done == 4
     (row,) = table(store, "bulk_operation")
     assert (told, row["state"], row["done"]) == ([4], "已取消", 4)
+    assert open_operation(store, acting(CLERK), order, token) == op_no
     assert carry_out(store, acting(CLERK), op_no).done == 4, "stopped is stopped"
     assert [r["state"] for r in table(store, "decision", "decision_no")] == ["待复核"] * 4 + ["待处理"] * 6
     back = undo(store, acting(CLERK), op_no)

@@ -78,7 +78,7 @@ def test_plaintext_leaves_the_console_by_two_persons_only(desk: Desk) -> None:
     assert desk.post(desk.as_("业务员"), f"/exports/{number}/take").status_code == 403
     taken = desk.post(keeper, f"/exports/{number}/take")
     book = openpyxl.load_workbook(io.BytesIO(taken.content))
-    assert book.sheetnames == ["sheet1", "导出说明"]
+    assert book.sheetnames == ["sheet1", "填写说明", "导出说明"]
     assert IDENTITY.search(str(list(book["sheet1"].iter_rows(values_only=True))))
     last = desk.rows("audit_event", "i")[-1]
     assert (last["action"], last["actor"], last["purpose"]) == ("明文导出", "keeper", "发学籍平台核对更正")

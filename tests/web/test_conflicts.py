@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -174,6 +175,8 @@ def test_rows_9_and_10_a_bulk_is_previewed_without_writing_submitted_and_undone_
     detail = page.request.get(f"{desk.address}/jobs/{operation['op_no']}/rows")
     listed = list(openpyxl.load_workbook(io.BytesIO(detail.body()))["sheet1"].iter_rows(min_row=2, values_only=True))
     assert {int(str(r[0])) for r in listed} == mine
+    assert {r[1:4] for r in listed} == {("学生基本信息", "MZM", "民族码")}
+    assert all(re.fullmatch(r"2026-11-\d\d \d\d:\d\d", str(r[9])) for r in listed), "Beijing time"
     page.once("dialog", lambda dialog: dialog.accept())
     page.click("button:has-text('撤销本次批量处理')")
     page.wait_for_selector("text=已撤销：恢复")
@@ -232,8 +235,12 @@ def test_row_14_a_sheet_of_5000_rows_comes_back_with_its_wrong_ones(page: Page, 
     numbers = [int(str(sheet.cell(at, 1).value)) for at in range(2, 6)]
     for at in range(2, 6):
         sheet.cell(at, heads["处理意见"], "采用来源值")
-        sheet.cell(at, heads["采用来源"], "S1" if at != 4 else "S9")
-        sheet.cell(at, heads["原因代码"], "R03")
+        sheet.cell(at, heads["采用来源"], {3: "学籍系统", 4: "S9", 5: "S1 学籍系统"}.get(at, "S1"))
+        sheet.cell(at, heads["原因代码"], "R03" if at != 3 else "R03 权威源数据正确")
+    named = {head: str(sheet.cell(2, at).value) for head, at in heads.items()}
+    assert (named["数据项代码"], named["数据项"], named["数据类别"]) == ("MZM", "民族码", "学生基本信息")
+    assert re.search(r"S1 学籍系统：\d\d \w+族", named["各来源的值"]), named
+    assert ("原因代码", "R03", "权威源数据正确（采用来源值）") in list(book["填写说明"].values)
     blank = [sheet.cell(6, at).value for at in range(1, 4)]  # nothing is filled in on these
     for _ in range(sheet.max_row, 5_000):
         sheet.append(blank)

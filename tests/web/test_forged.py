@@ -103,6 +103,7 @@ def test_another_citys_rows_leave_by_no_bulk_no_sheet_and_no_search(desk: Desk) 
     sheet = load_workbook(io.BytesIO(book.content))["sheet1"]
     assert sheet.max_row == 1, "heads only"
     assert str(number) not in client.get(f"/conflicts?no={number}").text.partition("<tbody>")[2]
+    assert client.get("/monthly").status_code == 403, "the form of the whole province"
     assert row_of(desk, number) == before
     assert desk.rows("bulk_operation") == jobs
 
@@ -117,3 +118,24 @@ def test_a_form_sent_a_second_time_does_nothing_a_second_time(desk: Desk) -> Non
     form["do"], form["version"] = "withdraw", "1"
     assert client.post(f"/conflicts/{number}/decide", data=form).status_code == 409
     assert row_of(desk, number) == after
+
+
+def test_a_comment_or_a_day_sent_twice_stands_once(desk: Desk) -> None:
+    number, client = desk.planted["MZM"][1], desk.as_("业务主管")
+    fresh = client.get(f"/conflicts/{number}").text
+    form = {"csrf": token(fresh), "version": str(row_of(desk, number)["version"])}
+    form["events"] = seen = str(row_of(desk, number)["events"])
+    audited = len(desk.rows("audit_event"))
+    for path, words in (
+        ("comment", {"note": "已电话联系"}),
+        ("assign", {"assignee": "clerk"}),
+        ("due", {"due": "2026-12-31"}),
+    ):
+        for _ in range(2):
+            assert client.post(f"/conflicts/{number}/{path}", data=form | words).status_code == 303, path
+    row = row_of(desk, number)
+    assert (row["events"], row["assignee"], row["due"]) == (int(seen) + 3, "clerk", "2026-12-31")
+    assert len(desk.rows("audit_event")) == audited + 3, "the repetition is no event"
+    again = form | {"events": str(row["events"]), "note": "已电话联系"}
+    assert client.post(f"/conflicts/{number}/comment", data=again).status_code == 303
+    assert row_of(desk, number)["events"] == int(seen) + 4, "the same words on a page that showed the first are meant"

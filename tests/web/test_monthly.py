@@ -83,7 +83,11 @@ def test_an_answer_that_no_box_takes_is_named(answer: dict[str, str]) -> None:
 
 def test_only_staff_of_the_whole_province_write_the_form(console: Console) -> None:
     for role in ("学校管理者", "审计负责人", "数据复核员"):
-        assert console.as_(role).get(f"/monthly/{MONTH}").status_code == 200
+        reads = role != "学校管理者"
+        shown = console.as_(role).get("/")
+        assert ('href="/monthly"' in shown.text) is reads, role
+        for path in ("/monthly", f"/monthly/{MONTH}", f"/monthly/{MONTH}/form.xlsx"):
+            assert console.as_(role).get(path).status_code == (200 if reads else 403), (role, path)
         assert console.post(console.as_(role), f"/monthly/{MONTH}", {"do": "submit", "cities": "1"}).status_code == 403
     assert states(console) == []
     assert console.as_("业务主管").get("/monthly/2026-13").status_code == 404

@@ -63,6 +63,8 @@ def test_no_identity_number_stands_in_a_list_a_detail_or_the_error_file(console:
     sheet = openpyxl.load_workbook(io.BytesIO(answer.content), read_only=True)["sheet1"]
     rows = list(sheet.iter_rows(values_only=True))
     assert len(rows) == total(listed) + 1
+    told = [dict(zip(rows[0], r, strict=True)) for r in rows[1:]]
+    assert all(t["数据类别"] == "学生基本信息" and t["数据项"] and t["原因"] for t in told), told
     for text in (listed, detail, str(rows)):
         assert re.search(ID_INSIDE, text) is None
     last = console.rows("audit_event", "i")[-1]

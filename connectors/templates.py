@@ -22,6 +22,8 @@ from hub.errors import InputError
 SCHOOL_ENTITIES = ("xq", "jg", "zy", "bj", "jzg_gz", "xx")
 # The initialisation templates of the national guide, one per entity, loaded in this order.
 PEOPLE_ENTITIES = ("jzg", "xs", "xs_sx", "xs_xj", "xs_jz")
+# What the hub counts itself and a school may state beside it, to be compared and never taken (YZ19).
+STATED = ("bj.ZRS",)
 # A person is found by 证件类型 + 证件号 (ruling 9); in the sheets of what hangs on the person they only say who it is.
 IDENTITY = ("SFZJLXM", "SFZJH")
 IDENTITY_LOOKUP = "identity"
@@ -94,7 +96,7 @@ def derive(entity: Entity, catalog: Catalog) -> Template:
     named = [f for f in entity.fields if f.cn.endswith(("名称", "姓名")) and f.name not in entity.key][:1]
     columns, match = [], []
     for f in entity.fields:
-        fill = f.name in entity.key or owners[entity.name, f.name].fill
+        fill = f.name in entity.key or owners[entity.name, f.name].fill or f"{entity.name}.{f.name}" in STATED
         if fill or f in named:
             required = _demand(catalog, entity, f) if fill else "O"
             columns.append(TemplateColumn(f.cn, required, f"{entity.name}.{f.name}" if fill else None))

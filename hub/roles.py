@@ -158,6 +158,38 @@ def reporting_tree() -> Mapping[str, str]:
     return tree
 
 
+@dataclass(frozen=True)
+class Area:
+    """A division with all that reports to it.
+
+    `codes`: those the shipped divisions know. A newer version of the registry may bring others: they report by how
+    they begin (`prefix`, empty for a county). `apart`: known codes that begin so and report elsewhere (定州, 辛集).
+    """
+
+    codes: frozenset[str]
+    prefix: str
+    apart: frozenset[str]
+
+    def __contains__(self, division: object) -> bool:
+        begins = bool(self.prefix) and str(division).startswith(self.prefix)
+        return division in self.codes or (begins and division not in self.apart)
+
+
+@cache
+def area(division: str) -> Area:
+    """What a scope or a filter over a division means."""
+    codes = reporting_to(division)
+    prefix = division[:2] if division.endswith("0000") else division[:4] if division.endswith("00") else ""
+    known = reporting_tree()
+    return Area(codes, prefix, frozenset(c for c in known if prefix and c.startswith(prefix)) - codes)
+
+
+def reports_to(division: str) -> str:
+    """The division directly above; of one that the shipped divisions do not know, the city it begins with."""
+    above = division[:2] + "0000" if division.endswith("00") else division[:4] + "00"
+    return reporting_tree().get(division, above)
+
+
 @cache
 def reporting_to(division: str) -> frozenset[str]:
     """The division and every one that reports to it, directly or through others; 保定 does not hold 定州."""
@@ -173,20 +205,20 @@ def reporting_to(division: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def covered(scopes: Iterable[Scope]) -> list[tuple[frozenset[str] | None, frozenset[str], frozenset[str]]]:
-    """Per scope (divisions that report to it or None for all, schools, entities), as the query layer filters by."""
-    result: list[tuple[frozenset[str] | None, frozenset[str], frozenset[str]]] = []
+def covered(scopes: Iterable[Scope]) -> list[tuple[tuple[Area, ...] | None, frozenset[str], frozenset[str]]]:
+    """Per scope (its areas or None for all, schools, entities), as the query layer filters by."""
+    result: list[tuple[tuple[Area, ...] | None, frozenset[str], frozenset[str]]] = []
     for scope in scopes:
-        divisions = None if scope.whole else frozenset(d for code in scope.divisions for d in reporting_to(code))
-        result.append((divisions, scope.schools, scope.categories))
+        areas = None if scope.whole else tuple(area(code) for code in sorted(scope.divisions))
+        result.append((areas, scope.schools, scope.categories))
     return result
 
 
 def in_scope(scopes: Iterable[Scope], *, entity: str, school: str | None, division: str | None) -> bool:
     """Whether one record lies in one of the scopes; the query layer says the same in SQL."""
-    for divisions, schools, entities in covered(scopes):
+    for areas, schools, entities in covered(scopes):
         if entities and entity not in entities:
             continue
-        if divisions is None or (division or "") in divisions or (school or "") in schools:
+        if areas is None or any((division or "") in a for a in areas) or (school or "") in schools:
             return True
     return False

@@ -33,7 +33,7 @@ from quality.decisions import Action, Kind, Move, Proposal
 from quality.decisions_apply import apply, undo
 from quality.decisions_bulk import Bulk, Order, preview
 from quality.decisions_query import groups, page
-from quality.decisions_store import Acting, act, history, load, sources_of
+from quality.decisions_store import Acting, act, act_all, history, load, sources_of
 from quality.decisions_value import check_value, refuse_private
 from quality.decisions_words import private_field, shown, tell_one
 
@@ -154,9 +154,8 @@ def send_back(
 
 
 def _propose(shell: Shell, store: Store, acting: Acting, number: int, version: int, move: Move, *, draft: bool) -> None:
-    step = act(store, acting, number, move, version=version)
-    if not draft:
-        step = act(store, acting, number, Move(Action.SUBMIT), version=step.after.version)
+    moves = (move,) if draft else (move, Move(Action.SUBMIT))
+    step = act_all(store, acting, number, moves, version=version)
     _said(shell, number, str(step.after.state), step.after.version)
 
 

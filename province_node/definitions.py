@@ -1,27 +1,30 @@
 """Whether a round must judge everything anew: labels, rules, site dictionaries and school codes.
 
 Decides by digests kept in the settling state. A change of definitions drops contributions that this round has read
-whole; a change of the old/new school codes alone is carried into the kept ones. Code tables are compared code by code
-(`quality.recode`).
+whole; those of a source that was out of reach stay until it answers, and are judged anew then. A change of the old/new
+school codes alone is carried into the kept ones. Code tables are compared code by code (`quality.recode`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import astuple
 
 import duckdb
 
-from hub.catalog import Catalog
+from hub.catalog import Catalog, SourceTable
 from hub.catalog.shelves import site_labels
 from province_node.extract import Extracts
 from province_node.state import meta, set_meta
-from quality.changed import keep_regressed, scalar
+from quality.anew import keep_rows
+from quality.changed import scalar
 from quality.contributions import holding
 from quality.matching import load_crosswalk
 
 CROSSWALK = "school_crosswalk"
+WAITING = "definitions.waiting"
 
 
 def definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> bool:
@@ -60,27 +63,42 @@ def judge_whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extr
     after = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
     first = not any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in catalog.entities)
     changed = definitions_changed(con, catalog)
-    if changed or (after != before and not first):
-        _judge_anew(con, catalog, extracts, only_codes=not changed)
+    if after != before and not first and not changed:
+        _recode_schools(con, catalog)
+    due = _due(con, catalog, extracts, changed=changed)
+    _judge_anew(con, due)
     set_meta(con, "definitions", definitions_digest(catalog))
-    return first or changed or after != before
+    return first or changed or after != before or bool(due)
 
 
-def _judge_anew(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts, *, only_codes: bool) -> None:
-    """Contributions judged by older definitions are dropped where the whole table was read, so they are judged anew.
+def _due(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts, *, changed: bool) -> list[SourceTable]:
+    """Tables whose contributions older definitions judged and that this round has read whole; the others wait."""
+    held = (*catalog.source_tables(), *(t for s in catalog.own for t in s.tables), *(e.table for e in extracts.taken))
+    tables = {t.name: t for t in held if t.entity}
+    waiting = set(json.loads(meta(con, WAITING) or "[]"))
+    if changed:
+        waiting = {n for n, t in tables.items() if scalar(con, f"SELECT count(*) FROM {holding(t)}")}
+    due = [e.table for e in extracts.taken if e.complete and e.table.entity and (changed or e.table.name in waiting)]
+    waiting -= {t.name for t in due}
+    for name in waiting:
+        con.execute("DELETE FROM watermark WHERE source_table = ?", [name])  # read whole as soon as it answers
+    set_meta(con, WAITING, json.dumps(sorted(waiting)))
+    return due
 
-    With a changed crosswalk only, kept contributions take the new school codes in place.
-    """
-    if only_codes:
-        for entity in catalog.entities.values():
-            for f in entity.fields:
-                if f.kind == "school_ref":
-                    con.execute(
-                        f"UPDATE c_{entity.name} SET {f.name} = w.new FROM crosswalk w "
-                        f"WHERE w.confirmed AND w.old = {f.name}"
-                    )
-        return
-    for extract in extracts.taken:
-        if extract.complete and extract.table.entity:
-            keep_regressed(con, holding(extract.table), f"JS05:{extract.table.updated}", "TRUE")
-            con.execute(f"DELETE FROM {holding(extract.table)}")
+
+def _recode_schools(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    """With a changed crosswalk only, kept contributions take the new school codes in place."""
+    for entity in catalog.entities.values():
+        for f in entity.fields:
+            if f.kind == "school_ref":
+                con.execute(
+                    f"UPDATE c_{entity.name} SET {f.name} = w.new FROM crosswalk w "
+                    f"WHERE w.confirmed AND w.old = {f.name}"
+                )
+
+
+def _judge_anew(con: duckdb.DuckDBPyConnection, tables: Iterable[SourceTable]) -> None:
+    """Contributions judged by older definitions are dropped, so they are judged anew when they are taken."""
+    for table in tables:
+        keep_rows(con, holding(table), f"JS05:{table.updated}")
+        con.execute(f"DELETE FROM {holding(table)}")

@@ -19,7 +19,7 @@ from rich.console import Console
 from hub.cli.output import emit, table
 from hub.cli.shell import Shell, shell_of
 from hub.errors import UsageError
-from hub.roles import reporting_tree
+from hub.roles import reports_to
 from hub.settings import Node
 from hub.store.finding_tables import QUALITY_RATE
 from province_node.quality_pages import DIMENSIONS, write_pages
@@ -102,7 +102,7 @@ def place_of(by: Level, school: str, division: str | None) -> str:
     province = division[:2] + "0000"
     if by is Level.PROVINCE:
         return province
-    above = reporting_tree().get(division, division[:4] + "00")
+    above = reports_to(division)
     return division if by is Level.COUNTY or above == province else above
 
 

@@ -221,7 +221,7 @@ def _take(
     begin_round(con, catalog)
     retire(con, catalog, pending_codes(con, catalog))
     take_back(con, catalog, back)
-    take_in_effect(con, node, catalog)
+    extracts.alarms.extend(take_in_effect(con, node, catalog))
     read = tuple(ingest(con, catalog, e, whole=whole) for e in extracts.taken)
     folder = node.extracts / f"{run:06d}"
     local = ingest_supplements(con, catalog, supplements, folder, first_number=last + 1, reviewed=options.review)

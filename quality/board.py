@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from hub.roles import Scope, reporting_to, reporting_tree
+from hub.roles import Scope, area, reporting_to, reporting_tree, reports_to
 from hub.store import Reader
 from hub.store.case_tables import CASE_PARTY, CROSS_CASE
 from hub.store.decision_tables import DECISION
@@ -22,7 +22,7 @@ from hub.store.exchange_tables import RETURNED_ROW
 from hub.store.finding_tables import QUALITY_RATE
 from hub.store.ledger import INBOX, RUN
 from quality.decisions_query import within
-from quality.places import UNKNOWN, within_schools
+from quality.places import UNKNOWN, lies_in, within_schools
 
 DIMENSIONS: Final = {
     "完整性": "完整率", "有效性": "有效率", "唯一性": "唯一率", "一致性": "一致率", "关联性": "关联率", "及时性": "及时率",
@@ -75,7 +75,7 @@ def rates(reader: Reader, node: str, scopes: Sequence[Scope], run: int, place: s
     """Rates of what lies directly below `place`: cities of a province, counties of a city, schools of a county."""
     inside = [within_schools(reader, node, scopes, _R.school), _R.run_no == run]
     if place and not place.endswith("0000"):
-        inside.append(_R.division.in_(sorted(reporting_to(place))))
+        inside.append(lies_in(_R.division, [area(place)]))
     below = _children(place)
     by = _R.division if below else _R.school
     query = (
@@ -104,7 +104,9 @@ def whole(places: Sequence[Place], code: str) -> Place:
 
 def _children(place: str) -> bool:
     """Whether divisions report to this one; a county has schools below it."""
-    return not place or place.endswith("0000") or len(reporting_to(place)) > 1
+    if not place or place.endswith("0000"):
+        return True
+    return len(reporting_to(place)) > 1 if place in reporting_tree() else place.endswith("00")
 
 
 def _under(place: str, division: str) -> str:
@@ -112,9 +114,9 @@ def _under(place: str, division: str) -> str:
     if not division:
         return UNKNOWN
     top = place or division[:2] + "0000"
-    code, tree = division, reporting_tree()
-    while tree.get(code) not in (None, top) and code != top:
-        code = tree[code]
+    code = division
+    while code != top and not code.endswith("0000") and (above := reports_to(code)) != top:
+        code = above
     return code
 
 
@@ -124,7 +126,7 @@ def trend(
     """(run, rate by dimension) of the newest runs, oldest first."""
     inside = [within_schools(reader, node, scopes, _R.school), _R.run_no > last_run(reader) - RUNS]
     if place and not place.endswith("0000"):
-        inside.append(_R.division.in_(sorted(reporting_to(place))))
+        inside.append(lies_in(_R.division, [area(place)]))
     query = (
         sa.select(_R.run_no, _R.dimension, sa.func.sum(_R.good), sa.func.sum(_R.total))
         .where(*inside)

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from hub.catalog import Catalog, Entity, SourceTable
+from quality.anew import keep_regressed, mark_regressed, mark_still_regressed, take_up_rows
 from quality.contributions import LOCAL_MARKS, Projection, holding, platform_marks, platform_projection
 from quality.expressions import ident, key_text, text
 from quality.normalise import dirt_counts, mapped_columns
@@ -97,9 +98,11 @@ def ingest_platform(
         taken = int(scalar(con, f"SELECT count(*) FROM ({raw})"))
     _count_dirt(con, entity, table, raw)
     con.execute(f"INSERT INTO {store} BY NAME {platform_projection(catalog, table).sql(raw, marks)}")
-    if not first:
-        _mark_regressed(con, store, mark)
-    _mark_still_regressed(con, store, mark)
+    if first:
+        take_up_rows(con, store, mark)
+    else:
+        mark_regressed(con, store, mark)
+    mark_still_regressed(con, store, mark)
     if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records
         _note_touched(con, entity, store, f"_ext = {extract_no}")
     return Ingested(read, read - taken, taken, gone)
@@ -110,8 +113,8 @@ def _keep_up(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable)
     store, mark = holding(table), f"JS05:{table.updated}"
     if table.updated:
         _keep_stamps(con, entity, store, mark)
-    _mark_regressed(con, store, mark)
-    _mark_still_regressed(con, store, mark)
+    mark_regressed(con, store, mark)
+    mark_still_regressed(con, store, mark)
 
 
 def _take_out_replaced(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:
@@ -174,35 +177,6 @@ def _keep_stamps(con: duckdb.DuckDBPyConnection, entity: Entity, store: str, mar
     con.execute(
         f"UPDATE {store} SET _stamp = strftime(r.stamp, '%Y-%m-%d %H:%M:%S.%f') FROM restamped r WHERE r._rk = {store}._rk"
     )
-
-
-def _mark_regressed(con: duckdb.DuckDBPyConnection, store: str, mark: str) -> None:
-    """JS05: the source's update time is earlier than that of the version held; the mark stays with the row."""
-    con.execute(
-        f"UPDATE {store} SET _soft = list_append(coalesce(_soft, []), {text(mark)}) "
-        f"WHERE _rk IN (SELECT _rk FROM regressed) AND NOT list_contains(coalesce(_soft, []), {text(mark)})"
-    )
-
-
-def keep_regressed(con: duckdb.DuckDBPyConnection, store: str, mark: str, which: str) -> None:
-    """Remembers the JS05 marks of rows that are about to be judged anew; `which`: SQL over the holding table."""
-    con.execute("CREATE TEMP TABLE IF NOT EXISTS regressed_before (store VARCHAR, _rk VARCHAR, stamp TIMESTAMP)")
-    con.execute(
-        f"INSERT INTO regressed_before SELECT {text(store)}, _rk, try_cast(_stamp AS TIMESTAMP) FROM {store} "
-        f"WHERE list_contains(coalesce(_soft, []), {text(mark)}) AND {which}"
-    )
-
-
-def _mark_still_regressed(con: duckdb.DuckDBPyConnection, store: str, mark: str) -> None:
-    """A row judged anew under the very update time that had gone back keeps its mark until the time moves on."""
-    if not con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'regressed_before'").fetchall():
-        return
-    con.execute(
-        f"UPDATE {store} SET _soft = list_append(coalesce(_soft, []), {text(mark)}) FROM regressed_before b "
-        f"WHERE b.store = {text(store)} AND b._rk = {store}._rk AND b.stamp = try_cast({store}._stamp AS TIMESTAMP) "
-        f"AND NOT list_contains(coalesce({store}._soft, []), {text(mark)})"
-    )
-    con.execute("DELETE FROM regressed_before WHERE store = ?", [store])
 
 
 def _count_dirt(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable, raw: str) -> None:

@@ -16,12 +16,18 @@ STATUS_AFTER = {"11": ("02",), "12": ("01", "05"), "31": ("03",), "42": ("14",),
 
 
 def schools(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    """GL06: a school struck off (BXZTM 4) that still has students at school or staff in post (ruling 13)."""
+    """GL06: a school struck off (BXZTM 4) that still has students at school or staff in post (ruling 13).
+
+    A row in transit or rejected does not count; what stands from before in its place does.
+    """
+    waits = "c._approval IN ('1', '3')"
     refuse_settled(
         con,
         catalog.entities["xx"],
         "SELECT s.pk, 'GL06' AS rule, 'BXZTM' AS field, '已撤销学校仍有在读学生或在职教职工' AS reason FROM s_xx s "
-        "WHERE s.BXZTM = '4' AND (EXISTS (SELECT 1 FROM c_xs_xj c WHERE c._state = '1' AND c.XXDM = s.XXDM AND c.XSDQZTM = '01') "
+        f"WHERE s.BXZTM = '4' AND (EXISTS (SELECT 1 FROM c_xs_xj c WHERE c._state = '1' AND c.XXDM = s.XXDM AND c.XSDQZTM = '01' "
+        f"AND NOT {waits}) OR EXISTS (SELECT 1 FROM g_xs_xj g JOIN c_xs_xj c ON c.GRBSM = g.GRBSM WHERE g.XXDM = s.XXDM "
+        f"AND g.XSDQZTM = '01' AND c._state = '1' AND {waits}) "
         "OR EXISTS (SELECT 1 FROM c_jzg c WHERE c._state = '1' AND c.XXDM = s.XXDM AND c.DQZTM = '11'))",
     )
 
@@ -34,19 +40,25 @@ def classes(con: duckdb.DuckDBPyConnection, catalog: Catalog, *, has_golden: boo
 
 
 def units(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
-    """GL04: the parent unit does not exist, or units contain each other in a ring."""
-    refuse_settled(
-        con,
-        catalog.entities["jg"],
+    """GL04: the parent unit does not exist, or units contain each other in a ring.
+
+    A unit that is put out takes those below it along, so that none stands under a parent there is none of.
+    """
+    ring = (
         "WITH RECURSIVE up AS (SELECT XXDM, JGH, LSSJJGH AS above, 1 AS steps FROM s_jg WHERE LSSJJGH <> '000000' "
         "UNION ALL SELECT u.XXDM, u.JGH, s.LSSJJGH, u.steps + 1 FROM up u JOIN s_jg s ON s.XXDM = u.XXDM AND s.JGH = u.above "
         "WHERE u.above <> u.JGH AND s.LSSJJGH <> '000000' AND u.steps < 64) "
         "SELECT s.pk, 'GL04' AS rule, 'LSSJJGH' AS field, '机构隶属关系成环' AS reason FROM s_jg s "
-        "WHERE EXISTS (SELECT 1 FROM up u WHERE u.XXDM = s.XXDM AND u.JGH = s.JGH AND u.above = s.JGH) "
-        "UNION ALL SELECT s.pk, 'GL04', 'LSSJJGH', '上级机构不存在' FROM s_jg s WHERE s.LSSJJGH <> '000000' "
-        "AND NOT EXISTS (SELECT 1 FROM s_jg p WHERE p.XXDM = s.XXDM AND p.JGH = s.LSSJJGH) "
-        "AND NOT EXISTS (SELECT 1 FROM g_jg p WHERE p.XXDM = s.XXDM AND p.JGH = s.LSSJJGH)",
+        "WHERE EXISTS (SELECT 1 FROM up u WHERE u.XXDM = s.XXDM AND u.JGH = s.JGH AND u.above = s.JGH)"
     )
+    rootless = (
+        "SELECT s.pk, 'GL04' AS rule, 'LSSJJGH' AS field, '上级机构不存在' AS reason FROM s_jg s WHERE s.LSSJJGH <> '000000' "
+        "AND NOT EXISTS (SELECT 1 FROM s_jg p WHERE p.XXDM = s.XXDM AND p.JGH = s.LSSJJGH) "
+        "AND NOT EXISTS (SELECT 1 FROM g_jg p WHERE p.XXDM = s.XXDM AND p.JGH = s.LSSJJGH)"
+    )
+    refuse_settled(con, catalog.entities["jg"], ring)
+    while refuse_settled(con, catalog.entities["jg"], rootless):
+        pass
 
 
 def posts(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:

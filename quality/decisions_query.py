@@ -16,11 +16,12 @@ import sqlalchemy as sa
 from hub.case_form import SOURCE
 from hub.errors import UsageError
 from hub.masking import KEY_JOIN
-from hub.roles import Scope, covered, reporting_to
+from hub.roles import Scope, area, covered
 from hub.store import Reader
 from hub.store.decision_tables import BULK_OPERATION, DECISION
 from hub.store.ledger import CONFLICT
 from quality.decisions import State
+from quality.places import lies_in, schools_in
 
 PAGE_SIZES: Final = (10, 20, 50, 100)
 MAX_PAGE: Final = 5_000
@@ -91,8 +92,7 @@ def conditions(chosen: Filter) -> list[Any]:
     if chosen.numbers:
         terms.append(DECISION.c.decision_no.in_(chosen.numbers))
     if chosen.division:
-        held = {d for code in chosen.division for d in reporting_to(code)}
-        terms.append(DECISION.c.division.in_(sorted(held)))
+        terms.append(lies_in(DECISION.c.division, [area(code) for code in chosen.division]))
     if chosen.source:
         terms.append(_said_by(chosen.source))
     if chosen.origin:
@@ -167,18 +167,16 @@ def within(reader: Reader, node: str, scopes: Sequence[Scope]) -> Any:
     """
     schools = reader.golden("xx")
     terms: list[Any] = []
-    for divisions, own, entities in covered(scopes):
-        if divisions is None:
+    for areas, own, entities in covered(scopes):
+        if areas is None:
             place: Any = sa.true()
         else:
             place = sa.or_(
                 DECISION.c.school.in_(sorted(own)),
-                DECISION.c.school.in_(
-                    sa.select(schools.c.xxdm).where(schools.c.node == node, schools.c.xzqhm.in_(sorted(divisions)))
-                ),
+                DECISION.c.school.in_(schools_in(reader, node, areas)),
                 # A school that is not in the store yet: the division its source names.
                 sa.and_(
-                    DECISION.c.division.in_(sorted(divisions)),
+                    lies_in(DECISION.c.division, areas),
                     ~sa.exists().where(schools.c.node == node, schools.c.xxdm == DECISION.c.school),
                 ),
             )

@@ -193,7 +193,10 @@ def same_key(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable,
 
 
 def _name_twins(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:
-    """Names the differing copies of a key by every rule they break, and the conflict that holds them together."""
+    """Names the differing copies of a key by every rule they break.
+
+    The conflict that holds them together is one, under the rule that says most; it stays the same one when that changes.
+    """
     field = text(entity.key[-1])
     rules = {"jzg": "WY06", "bj": "WY08"}
     named = [
@@ -204,9 +207,12 @@ def _name_twins(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTab
     if entity.name == "xs":
         named.append(f"SELECT rid, 'WY02', {field}, '学籍号跨校重复', * EXCLUDE rid FROM verdict WHERE schools > 1")
     clashing = f"SELECT * FROM ({' UNION ALL '.join(named)}) WHERE kinds > 1 AND NOT golden"
+    nearest = {"xs": "CASE WHEN schools > 1 THEN 'WY02' ELSE 'WY01' END"}.get(
+        entity.name, text(rules.get(entity.name, "WY01"))
+    )
     con.execute(
-        f"INSERT INTO clash SELECT {text(entity.name)}, rule, field, rule || _key, nk, _ext, _line, {text(table.system)} "
-        f"FROM ({' UNION ALL '.join(named)}) WHERE kinds > 1"
+        f"INSERT INTO clash SELECT {text(entity.name)}, {nearest}, {field}, {text(entity.name)} || chr(31) || _key, nk, _ext, "
+        f"_line, {text(table.system)} FROM verdict WHERE kinds > 1"
     )
     refuse_contributions(
         con, entity, f"SELECT rid, rule, field, reason FROM ({clashing})",

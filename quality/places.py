@@ -12,16 +12,29 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from hub.roles import Scope, covered, reporting_to, reporting_tree
+from hub.roles import Area, Scope, area, covered, reports_to
 from hub.store import Reader
 
 UNKNOWN: Final = "-"
 
 
-def schools_in(reader: Reader, node: str | None, divisions: Sequence[str]) -> Any:
-    """SELECT of the codes of schools that stand in one of these divisions. `node`: None for every node's."""
+def lies_in(division: Any, areas: Sequence[Area]) -> Any:
+    """WHERE term over a column of divisions: it reports to one of the areas, or is one."""
+    terms = []
+    for one in areas:
+        listed = sorted(c for c in one.codes if not one.prefix or not c.startswith(one.prefix))
+        if listed:
+            terms.append(division.in_(listed))
+        if one.prefix:
+            begins = division.like(f"{one.prefix}%")
+            terms.append(sa.and_(begins, division.not_in(sorted(one.apart))) if one.apart else begins)
+    return sa.or_(sa.false(), *terms)
+
+
+def schools_in(reader: Reader, node: str | None, areas: Sequence[Area]) -> Any:
+    """SELECT of the codes of schools that stand in one of these areas. `node`: None for every node's."""
     xx = reader.golden("xx")
-    query = sa.select(xx.c.xxdm).where(xx.c.xzqhm.in_(sorted(divisions)))
+    query = sa.select(xx.c.xxdm).where(lies_in(xx.c.xzqhm, areas))
     return query if node is None else query.where(xx.c.node == node)
 
 
@@ -30,19 +43,19 @@ def within_schools(
 ) -> Any:
     """WHERE term over a column of schools, and one of entities where rows have one. No scope: nothing."""
     terms: list[Any] = []
-    for divisions, own, entities in covered(scopes):
+    for areas, own, entities in covered(scopes):
         if entities and entity is None:
             continue
         place: Any = sa.true()
-        if divisions is not None:
-            place = sa.or_(school.in_(sorted(own)), school.in_(schools_in(reader, node, sorted(divisions))))
+        if areas is not None:
+            place = sa.or_(school.in_(sorted(own)), school.in_(schools_in(reader, node, areas)))
         terms.append(sa.and_(place, entity.in_(sorted(entities))) if entities and entity is not None else place)
     return sa.or_(sa.false(), *terms)
 
 
 def of_division(reader: Reader, node: str | None, code: str, school: Any) -> Any:
     """WHERE term: the school stands in a division that reports to `code`, or in it."""
-    return school.in_(schools_in(reader, node, sorted(reporting_to(code))))
+    return school.in_(schools_in(reader, node, [area(code)]))
 
 
 def school_names(reader: Reader, node: str | None, codes: Sequence[str]) -> dict[str, str]:
@@ -62,5 +75,5 @@ def place_above(division: str | None, level: str) -> str:
     province = division[:2] + "0000"
     if level == "province":
         return province
-    above = reporting_tree().get(division, division[:4] + "00")
+    above = reports_to(division)
     return division if level == "county" or above == province else above

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from hub.catalog import Catalog
 from quality.expressions import text, texts
+from quality.own import own_holdings
 from quality.soft import day, folded, months
 
 # Students who are at school: 在读 and, after a return, 复学 (YZ10: 12→01/05).
@@ -70,11 +71,17 @@ def of_head_teachers(_catalog: Catalog) -> str:
     )
 
 
-def of_class_sizes(_catalog: Catalog) -> str:
-    """YZ19: the number of a class's students is not the number of its enrolments in reading state."""
+def of_class_sizes(catalog: Catalog) -> str:
+    """YZ19: the number of a class's students is not the number of its enrolments in reading state.
+
+    The number that stands is counted (authority D); what differs is what a school or an own system says it is.
+    """
+    said = ["SELECT XXDM, BH, ZRS FROM g_bj", "SELECT coalesce(XXDM, _school), BH, ZRS FROM l_bj WHERE _reviewed"]
+    said += [f"SELECT XXDM, BH, ZRS FROM {table} WHERE _state <> '0'" for table in own_holdings(catalog, ["bj"])]
     return (
-        "SELECT s.pk, 'ZRS' AS field FROM look_bj s LEFT JOIN (SELECT XXDM, BH, count(*) AS n FROM g_xs_xj "
-        "WHERE XSDQZTM = '01' AND BH IS NOT NULL GROUP BY XXDM, BH) c USING (XXDM, BH) WHERE s.ZRS <> coalesce(c.n, 0)"
+        f"SELECT DISTINCT s.pk, 'ZRS' AS field FROM look_bj s JOIN ({' UNION ALL '.join(said)}) t USING (XXDM, BH) "
+        "LEFT JOIN (SELECT XXDM, BH, count(*) AS n FROM g_xs_xj WHERE XSDQZTM = '01' AND BH IS NOT NULL "
+        "GROUP BY XXDM, BH) c USING (XXDM, BH) WHERE t.ZRS <> coalesce(c.n, 0)"
     )
 
 

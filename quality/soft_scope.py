@@ -14,6 +14,7 @@ import duckdb
 from hub.catalog import Catalog, Entity
 from quality.expressions import ident
 from quality.matching import STUDENT
+from quality.own import own_holdings
 
 
 def begin_moved(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
@@ -48,7 +49,8 @@ def look_at_moved(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     own = {
         "xx": f"XXDM IN ({_schools(catalog)}) OR XXMC IN (SELECT XXMC FROM moved_xx)",
         "zy": "XXDM IN (SELECT XXDM FROM moved_zy UNION SELECT XXDM FROM moved_bj UNION SELECT XXDM FROM moved_xs_xj)",
-        "bj": "(XXDM, BH) IN (SELECT (XXDM, BH) FROM moved_xs_xj) OR (XXDM, BZRGH) IN (SELECT (XXDM, GH) FROM moved_jzg)",
+        "bj": "(XXDM, BH) IN (SELECT (XXDM, BH) FROM moved_xs_xj) OR (XXDM, BZRGH) IN (SELECT (XXDM, GH) FROM moved_jzg) "
+        f"OR (XXDM, BH) IN ({_told_classes(catalog)}) OR pk IN (SELECT pk FROM gave_way WHERE entity = 'bj')",
         "jzg": "(SFZJLXM, SFZJH) IN (SELECT (SFZJLXM, SFZJH) FROM moved_card)",
     }
     for name in catalog.entities:
@@ -57,6 +59,13 @@ def look_at_moved(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
             condition = f"pk IN (SELECT pk FROM moved_{name})" + (f" OR {own[name]}" if name in own else "")
         con.execute(f"DROP VIEW IF EXISTS temp.look_{name}")
         con.execute(f"CREATE OR REPLACE TEMP TABLE look_{name} AS SELECT * FROM g_{name} WHERE {condition}")
+
+
+def _told_classes(catalog: Catalog) -> str:
+    """Classes of which a supplement of this round or an own system speaks: the number of students it says (YZ19)."""
+    told = ["SELECT (coalesce(XXDM, _school), BH) FROM l_bj WHERE _ext IN (SELECT _ext FROM fresh_local)"]
+    told += [f"SELECT (XXDM, BH) FROM {table}" for table in own_holdings(catalog, ["bj"])]
+    return " UNION ALL ".join(told)
 
 
 def _cards(con: duckdb.DuckDBPyConnection) -> None:

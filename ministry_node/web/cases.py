@@ -230,10 +230,10 @@ def _within(ask: Ask) -> tuple[str, ...] | None:
     """The provinces the visitor may see, None for all."""
     found: set[str] = set()
     for verb in LOOK:
-        for divisions, _schools, _entities in covered(ask.scopes(verb)):
-            if divisions is None:
+        for areas, _schools, _entities in covered(ask.scopes(verb)):
+            if areas is None:
                 return None
-            found |= {d[:2] for d in divisions if d.endswith("0000")}
+            found |= {d[:2] for one in areas for d in one.codes if d.endswith("0000")}
     return tuple(sorted(found))
 
 

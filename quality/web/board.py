@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
-from hub.roles import reporting_tree
+from hub.roles import reports_to
 from hub.web import Ask, Section, not_here
 from hub.web.filters import moment
 from quality.board import (
@@ -128,7 +128,7 @@ def _trail(ask: Ask, place: str) -> list[tuple[str, str]]:
     code: str | None = place
     while code and not code.endswith("0000"):
         steps.append((ask.site.catalog.codes.division_names.get(code, code), f"/board?place={code}"))
-        code = reporting_tree().get(code)
+        code = reports_to(code)
     return [("全省", "/board"), *reversed(steps)] if place else []
 
 

@@ -84,7 +84,7 @@ def show(
     return ask.page(
         "conflicts/detail.html", status=status, d=covered, row=row, school=school, people=people, after=after,
         error=error, kept=kept or Kept(), query=ask.request.url.query, last=_last(ask, covered) if status == 409 else "",
-        own=row["proposer"] == ask.operator.person, reasons=reasons_for, provinces=province_names(), answers=CASE_KINDS, moved=moved, done=_done(ask, moved), days=_days(ask, _waits_since(covered)), source_name=source_name,
+        own=row["proposer"] == ask.operator.person, reasons=reasons_for, provinces=province_names(catalog), answers=CASE_KINDS, moved=moved, done=_done(ask, moved), days=_days(ask, _waits_since(covered)), source_name=source_name,
         here=quote(f"/conflicts/{number}" + (f"?{ask.request.url.query}" if ask.request.url.query else "")),
     )  # fmt: skip
 

@@ -111,7 +111,7 @@ def _line(
         due=row["due"] or "",
         late=open_ and bool(row["due"]) and row["due"] < today,
         rounds=int(row["round_no"] or 1),
-        case="、".join(province_names().get(p, p) for p in cases.get(int(row["decision_no"]), ())),
+        case="、".join(province_names(catalog).get(p, p) for p in cases.get(int(row["decision_no"]), ())),
     )
 
 

@@ -5,11 +5,7 @@ Decides wording and masking (console 1: lists stay masked; the one way to plain 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from hub.catalog import Catalog
@@ -77,8 +73,7 @@ def school_names(reader: Reader, node: str, codes: Iterable[str | None]) -> dict
     return {code: name or code for code, name in places.school_names(reader, node, wanted).items()} if wanted else {}
 
 
-@cache
-def province_names() -> dict[str, str]:
-    """河北省 by 13."""
-    text = (files("schemas") / "codes" / "divisions.csv").read_text(encoding="utf-8")
-    return {r["code"][:2]: r["name"] for r in csv.DictReader(io.StringIO(text)) if r["code"].endswith("0000")}
+def province_names(catalog: Catalog) -> dict[str, str]:
+    """河北省 by 13, as the node's registry in force names them."""
+    names = catalog.codes.division_names
+    return {code[:2]: name for code, name in names.items() if code.endswith("0000")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+
 from hub.catalog import Catalog
 from province_node.rebuild import rebuild
 from quality.decisions import Action, Kind, Move, Proposal
@@ -59,7 +61,18 @@ def test_a_decision_in_effect_stands_as_d_survives_a_rebuild_and_yields_to_its_s
     proposed(province.store, number, Proposal(Kind.ADOPT, "L", "13"), CLERK)
     move(province.store, number, Move(Action.APPROVE), REVIEWER)
     assert decision(province.store, number)["state"] == "已生效"
-    province.pull(full=False)
+    forged = [d for d in province.conflicts("jzg", "MZM") if province.golden("jzg", d["pk"])][:2]
+    untouched = [province.golden("jzg", d["pk"]) for d in forged]
+    with province.store.begin() as tx:
+        for one, signed in zip(
+            forged, ("kind = NULL", "kind = '手工值', proposer = 'p1', reviewer = 'p9'"), strict=True
+        ):
+            claim = f"state = '已生效', closed = '1', effect = '1', chosen_value = '56', {signed}"
+            tx.connection.execute(sa.text(f"UPDATE decision SET {claim} WHERE decision_no = {one['decision_no']}"))
+    pulled = province.pull(full=False)
+    assert [province.golden("jzg", d["pk"]) for d in forged] == untouched, "a row nobody approved became golden"
+    (alarm,) = (a for a in pulled.alarms if a.code == "E3338")
+    assert all(str(d["decision_no"]) in alarm.sentence for d in forged)
     decided = province.golden("jzg", pk)
     assert decided is not None
     assert decided["zzmmm"] == "13"

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from hub.audit import verify
 from hub.errors import HubError
-from hub.roles import Scope, reporting_to
+from hub.roles import Scope, area, reporting_to, reports_to
 from hub.store import Store
 from quality.decisions import Action, Kind, Move, Proposal
 from quality.decisions_query import Filter, count, facet, page
@@ -134,6 +134,12 @@ def test_dingzhou_and_xinji_report_to_the_province() -> None:
     assert "130682" not in reporting_to("130600")
     assert "130181" not in reporting_to("130100")
     assert {"130682", "130181", "130602"} <= reporting_to("130000")
+    # A county that a newer version of the registry brings reports by how its code begins.
+    assert "130699" in area("130600")
+    assert "130682" not in area("130600")
+    assert "130699" in area("130000")
+    assert "130699" not in area("130602")
+    assert (reports_to("130699"), reports_to("130682")) == ("130600", "130000")
 
 
 def test_pages_follow_one_another_without_gap_or_repeat(store: Store) -> None:

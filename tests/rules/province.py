@@ -93,6 +93,11 @@ def _base(c: Cases) -> None:
         ["机构号", "机构名称", "隶属上级机构号", "机构有效标识", "是否实体", "负责人号"],
         ["01", "教务处", "000000", "是", "是", "T0001"],
         ["02", "无根处", "99", "是", "是", "T0001"],
+        ["03", "无根处下属", "02", "是", "是", "T0001"],
+        ["04", "环一", "05", "是", "是", "T0001"],
+        ["05", "环二", "04", "是", "是", "T0001"],
+        ["06", "环外下属", "05", "是", "是", "T0001"],
+        ["07", "教务处下属", "01", "是", "是", "T0001"],
     ]
 
 
@@ -281,6 +286,9 @@ def _schools(c: Cases) -> None:
     pair("WY10", "3641000026", "同名学校")
     pair("GL06", "3641000027", "撤销学校", BXZTM="4")
     c.student(school="3641000027")
+    c.put("xx", p.school("3641000030", "撤销无人学校", BXZTM="4"))
+    c.student(school="3641000030", told={"xs_xj": {"SPZTM": "1"}})
+    c.pair("GL06", ("xx", ("3641000027",)), ("xx", ("3641000030",)))
     c.put("xx", p.school("3641000029", "无人学校"))
     c.put("xx", p.school("3641000028", "空架学校"))
     c.put("jzg", p.teacher(serial(), "3641000028"))
@@ -302,9 +310,21 @@ def _outdated() -> Any:
 
 
 def _related(c: Cases) -> None:
-    c.pair("GL04", ("jg", (p.A, "02")), ("jg", (p.A, "01")))
-    c.pair("YZ19", ("bj", (p.B, "2401")), ("bj", (p.A, "2401")))
+    for unit in ("02", "03", "04", "05", "06"):
+        c.pair("GL04", ("jg", (p.A, unit)), ("jg", (p.A, "01" if unit == "02" else "07")))
+    here, left = p.teacher(serial(), p.B), p.teacher(serial(), p.B, DQZTM="01")
+    for who in (here, left):
+        c.put("jzg", who)
+    # What a school says of its classes: head teacher and number of students (B has none).
+    c.world.sheets[f"班级_{p.B}.xlsx"] = [
+        ["班号（行政班代码）", "班级名称", "班主任工号", "总人数"],
+        ["2401", "1班", here["GH"], "31"],
+        ["2402", "2班", "T9999", "0"],
+        ["2101", "毕业班", left["GH"], None],
+    ]
+    c.pair("YZ19", ("bj", (p.B, "2401")), ("bj", (p.B, "2402")))
     c.pair("GL05", ("bj", (p.B, "2402")), ("bj", (p.B, "2401")))
+    c.pair("GL05", ("bj", (p.B, "2101")), ("bj", (p.A, "2401")))
 
 
 def _due(c: Cases) -> None:

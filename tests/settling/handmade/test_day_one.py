@@ -49,6 +49,14 @@ def test_one_open_conflict_names_the_clashing_rows_together(world: World, settle
             [entity, *keys],
         )
         assert [n for _, n in found] == [2], pair
+    for case, rule in (("WY08-key", "WY08"), ("WY06-114", "WY06"), ("WY02/xs", "WY02"), ("WY01-differing/xs", "WY01")):
+        entity, key, _ = world.cases[case]
+        found = settled.ask(
+            "SELECT rule, count(DISTINCT src_rid), count(DISTINCT subject) FROM known_disagreement WHERE entity = ? "
+            "AND natural_key = ? AND clash <> '' GROUP BY rule",
+            [entity, "|".join(key)],
+        )
+        assert [(r, subjects) for r, _, subjects in found] == [(rule, 1)], "copies of one key are one conflict"
 
 
 def test_every_open_reason_of_state_quarantine_belongs_to_a_planted_case(world: World, settled: Settled) -> None:

@@ -122,7 +122,15 @@ class Turn:
             verified = authenticate(envelope, name, uploader=party, trust=desk.keyring.trust, at=desk.at)
         except RefusedError as failure:
             return self._rejected(failure, name, refusals.reject(desk, party, failure, name, copy))
+        self._compare_trust(verified.manifest.trust_version, name)
         return self._judge(Case(verified, envelope, desk.at, ()), Parts(ready.names, {name: copy}))
+
+    def _compare_trust(self, theirs: int, name: str) -> None:
+        """A list is ours before it is a province's: one that we do not hold means that our folder was put back."""
+        ours = self._desk.keyring.trust.version
+        if theirs > ours:
+            words = f"该省已用第 {theirs} 版，本方只有第 {ours} 版；各省 pub 目录中仍有本方签发过的清单"
+            self.alarms.append(Alarm.of(self._party, refused("E_TRUST_GAP", words, where=name)))
 
     def _judge(self, case: Case, parts: Parts) -> Decision | None:
         """Sequence verdict and what follows from it; looked at again when another worker was faster."""

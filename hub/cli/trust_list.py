@@ -116,6 +116,7 @@ def draft(
     amend.renew_crls(data, [*fetched, *(read(path.parent, path.name, MAX_CRL) for path in crl or [])], trust.anchors)
     payload, made = amend.finish(data)
     target = out / trust_list_name(made.version).replace(".dsse", ".json")
+    out.mkdir(parents=True, exist_ok=True)
     write_durably([payload], target, MAX_BYTES, mode=0o644)
     _tell_draft(shell, target, made, wish.said)
 

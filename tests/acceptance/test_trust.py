@@ -447,3 +447,11 @@ def test_a_list_under_another_versions_name_is_refused(province: Province) -> No
         take_list(node.trust, envelope, at=AT, where="trust-list-000007.dsse")
     assert trust_files(node) == before
     assert take_list(node.trust, envelope, at=AT, where=name).version == 2
+
+
+def test_a_province_that_holds_a_newer_list_than_the_ministry_is_told_of(province: Province) -> None:
+    """The ministry's folder was put back: its own lists still lie in every `pub/`."""
+    province.upload(province.batch(trust_version=province.keys.trust.version + 1))
+    result = province.intake()
+    assert [d.verdict for d in result.decisions] == ["APPLIED"]
+    assert [(alarm.party, alarm.code) for alarm in result.alarms] == [("13", "E_TRUST_GAP")]

@@ -1,4 +1,4 @@
-"""Whether a round must judge everything anew: labels, rules, site dictionaries and school codes.
+"""Whether a round must judge everything anew: labels, rules, source layouts, site dictionaries and school codes.
 
 Decides by digests kept in the settling state. A change of definitions drops contributions that this round has read
 whole; those of a source that was out of reach stay until it answers, and are judged anew then. A change of the old/new
@@ -33,7 +33,7 @@ def definitions_changed(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> boo
 
 
 def definitions_digest(catalog: Catalog) -> str:
-    """Digest of what normalising and row rules depend on: the fields, a site's own labels and dictionaries, rules.
+    """Digest of what normalising and row rules depend on: fields, layouts, a site's own labels and dictionaries, rules.
 
     Who owns a value and which codes and labels a version has does not matter here (`quality.authority` and
     `quality.recode` settle again what they touch).
@@ -42,6 +42,7 @@ def definitions_digest(catalog: Catalog) -> str:
     body = json.dumps(
         [
             [[e.name, e.key, [astuple(f) for f in e.fields]] for e in catalog.entities.values()],
+            [_layout(t) for t in catalog.source_tables() if t.entity is not None],
             site_labels(codes),
             sorted(codes.site_loaded),
             sorted(catalog.rules),
@@ -52,6 +53,12 @@ def definitions_digest(catalog: Catalog) -> str:
         sort_keys=True,
     )
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _layout(table: SourceTable) -> list[object]:
+    """What a table's rows mean: a column that comes, goes or arrives in another form is read anew for every record."""
+    columns = [(c.name, c.site, c.form, c.compare) for c in table.columns]
+    return [table.name, table.site, table.entity, table.key, table.updated, table.state, table.approval, columns]
 
 
 def judge_whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts) -> bool:

@@ -124,7 +124,9 @@ def _tell_counts(console: Console, title: str, counts: Mapping[str, int]) -> Non
     total = sum(counts.values())
     most = sorted(counts.items(), key=lambda c: (-c[1], c[0]))
     listed = "、".join(f"{name} {count:,}" for name, count in most)
-    console.print(f"{title:　<4}{total:,} 处" + (f"（{listed}）" if listed else ""))
+    console.print(
+        f"{title:　<4}" + ("　" if len(title) > 3 else "") + f"{total:,} 处" + (f"（{listed}）" if listed else "")
+    )
 
 
 def _tell_balance(console: Console, catalog: Catalog, balances: Mapping[str, Balance]) -> None:

@@ -1,4 +1,4 @@
-"""A data item that comes to an entity reaches the records a node has settled already."""
+"""A data item, or a column a site's layout takes in, reaches the records a node has settled already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.settling.handmade.node import Settled
 from tests.settling.handmade.world import SECOND_DAY
 
 ONE = p.student(5, p.A)
-NEW = "JGDXZQHM"
+NEW, LATER = "JGDXZQHM", "LXDH"
 
 
 def before(site: Path | None = None) -> Catalog:
@@ -51,4 +51,30 @@ def test_a_new_data_item_is_read_from_the_sources_for_every_record_and_only_its_
     assert done.settled.changes.counts.rows == done.settled.changes.counts.updated == total > 0
     assert node.ask(f"SELECT {NEW} FROM g_xs WHERE GRBSM = ?", [ONE.xs["GRBSM"]]) == [(ONE.xs[NEW],)]
     assert ONE.xs[NEW]
+    assert node.day(SECOND_DAY).settled.changes.counts.rows == 0
+
+
+def unread(site: Path | None = None) -> Catalog:
+    """The layout before a site completed it: a column that the platform has was left out."""
+    catalog = load_catalog(site)
+    s1 = catalog.systems["S1"]
+    tables = tuple(
+        replace(t, columns=tuple(c for c in t.columns if c.name != LATER)) if t.entity == "xs" else t for t in s1.tables
+    )
+    return replace(catalog, systems={**catalog.systems, "S1": replace(s1, tables=tables)})
+
+
+def test_a_completed_layout_is_read_by_for_every_record_in_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Settled(tmp_path, base.clean())
+    with monkeypatch.context() as earlier:
+        earlier.setattr(settle, "load_catalog", unread)
+        node.day()
+    held = f"SELECT {LATER} FROM g_xs WHERE GRBSM = ?"
+    assert node.ask(held, [ONE.xs["GRBSM"]]) == [(None,)]
+    done = node.day(SECOND_DAY)
+    assert done.whole
+    assert node.ask(held, [ONE.xs["GRBSM"]]) == [(ONE.xs[LATER],)]
+    assert ONE.xs[LATER]
     assert node.day(SECOND_DAY).settled.changes.counts.rows == 0

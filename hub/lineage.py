@@ -89,8 +89,8 @@ class Tracer:
 
     def _source(self, entity: Entity, found: re.Match[str]) -> Row:
         number, line, local = int(found["extract"]), int(found["line"]), found["letter"] == "L"
-        known = {} if local else self._extract(number)
         raw, file = self._raw(number, line, local=local)
+        known = self._round(file) if local else self._extract(number)
         return {
             "extract_no": number,
             "line": line,
@@ -109,6 +109,15 @@ class Tracer:
             .join(RUN, RUN.c.run_no == EXTRACT.c.run_no, isouter=True)
             .where(EXTRACT.c.extract_no == number)
         )
+        found = self.reader.connection.execute(query).mappings().first()
+        return dict(found) if found else {}
+
+    def _round(self, file: str | None) -> Row:
+        """The round that read a school's sheet: its number is the folder of what was kept of it."""
+        number = (file or "").partition("/")[0]
+        if not number.isdigit():
+            return {}
+        query = sa.select(RUN.c.run_no, RUN.c.ended.label("read_at")).where(RUN.c.run_no == int(number))
         found = self.reader.connection.execute(query).mappings().first()
         return dict(found) if found else {}
 

@@ -15,6 +15,7 @@ from hub.catalog import Catalog
 from hub.masking import is_masked, mask_key, mask_value
 from hub.store import Reader, Store
 from hub.store.decision_tables import CORRECTION, DECISION
+from hub.web.filters import moment
 from quality.decisions_query import Filter, conditions, within
 from quality.decisions_store import PENDING, Acting
 from quality.decisions_words import code_label, source_said
@@ -79,7 +80,7 @@ def request(
         row["natural_key"] if plain else mask_key(entity, row["natural_key"]), row["school"],
         schools.get(row["school"] or ""), row["field"], field.cn if field else None, rule,
         values["old_value"], labels["old_value"], values["wanted_value"] or "请核实更正", labels["wanted_value"], why,
-        row["state"], row["asked_at"], row["due"], row["evidence"],
+        row["state"], moment(row["asked_at"]), row["due"], row["evidence"],
     )  # fmt: skip
     return dict(zip(HEADERS, cells, strict=True))
 

@@ -6,7 +6,7 @@ masked values which differ and look alike are told apart in words. Whether plain
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,13 @@ from hub.masking import is_masked, mask_key, mask_value, swept
 from hub.settings import Node
 from hub.store import Reader
 from hub.store.decision_tables import CORRECTION, DECISION
-from hub.store.ledger import EXTRACT
 from quality.case_notice import Notice, notice_of
-from quality.decisions import Conflict, Source
+from quality.decisions import Conflict
 from quality.decisions_store import as_value, history, sources_of
 from quality.reasons import reasons
+from quality.web.compared import Clash, Said, clash_of, platform_rid, said_by_sources, source_row
 from quality.web.lines import proposal_words
 from quality.web.wording import (
-    EMPTY,
     code_label,
     entity_name,
     field_name,
@@ -40,34 +39,10 @@ LETTERS = {
     "-": "无值",
 }  # fmt: skip
 
-# When its owner changed a row last, in the platforms' tables.
-UPDATED, UPDATED_NAME = "GXSJ", "更新时间"
-# Rows of a clash that are set side by side.
-MOST = 6
-
-
-@dataclass(frozen=True)
-class Said:
-    """One column of the comparison. `at`: its key on the keyboard, from 1; `index`: its place among the conflict's sources, by
-    which a form names it; `plain`: the open value where released."""
-
-    at: int
-    index: int
-    source: str
-    name: str
-    value: str
-    plain: str | None
-    adoptable: bool
-    suggested: bool
-    level: str
-    read_at: str
-    place: str
-    vouched: str
-
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another field of the record as it stands published."""
+    """Another field of the record as it stands published, or as the platform's row has it where it does not."""
 
     name: str
     field: str
@@ -94,19 +69,6 @@ class Passage:
 
 
 @dataclass(frozen=True)
-class Clash:
-    """Rows that exclude each other, side by side: heads (source, record, place) and per field its name and values.
-
-    `lines`: only what differs, with what the rule is about; `same`: how many fields are alike; `more`: rows not shown.
-    """
-
-    heads: tuple[tuple[str, str, str], ...]
-    lines: tuple[tuple[str, tuple[str, ...], bool], ...]
-    same: int
-    more: int
-
-
-@dataclass(frozen=True)
 class Dossier:
     """The whole page. `same_mask`: values differ although they are masked alike."""
 
@@ -122,6 +84,7 @@ class Dossier:
     same_mask: bool
     clash: Clash | None
     neighbours: tuple[Neighbour, ...]
+    published: bool
     others: tuple[tuple[int, str, str], ...]
     passages: tuple[Passage, ...]
     proposal: str
@@ -139,7 +102,7 @@ def dossier(reader: Reader, catalog: Catalog, node: Node, row: Mapping[str, Any]
         reader.read_one(entity, node.party, row["pk"]) if row["pk"] and (conflict.case or not row["clash"]) else None
     )
     tracer = Tracer(node, catalog, reader, plain)
-    said = _said(tracer, row, conflict, standing, golden, field)
+    said = said_by_sources(tracer, row, conflict, standing, golden, field)
     rule = catalog.rules.get(row["rule"] or "")
     notice = notice_of(reader, number) if conflict.case else None
     return Dossier(
@@ -153,8 +116,9 @@ def dossier(reader: Reader, catalog: Catalog, node: Node, row: Mapping[str, Any]
         rule_message=rule.message if rule is not None else "",
         said=said if not conflict.clash else (),
         same_mask=len({s.value for s in conflict.sources}) > len({s.value for s in said}),
-        clash=_clash(tracer, entity, standing, row["field"]) if conflict.clash and not conflict.case else None,
-        neighbours=_neighbours(catalog, entity, golden, row["field"]) if golden else (),
+        clash=clash_of(tracer, entity, standing, row["field"]) if conflict.clash and not conflict.case else None,
+        neighbours=_neighbours(catalog, entity, golden, row["field"]) if golden else _unpublished(tracer, entity, row),
+        published=golden is not None,
         others=_others(reader, catalog, row),
         passages=tuple(_passage(catalog, field, t, plain=plain) for t in reversed(history(reader, number))),
         proposal=proposal_words(catalog, row, plain=plain),
@@ -162,111 +126,6 @@ def dossier(reader: Reader, catalog: Catalog, node: Node, row: Mapping[str, Any]
         notice=notice,
         persons=_persons(entity, notice, plain=plain),
     )
-
-
-def _said(
-    tracer: Tracer, row: Mapping[str, Any], conflict: Conflict, standing: Sequence[Mapping[str, Any]],
-    golden: Mapping[str, Any] | None, field: Field | None,
-) -> tuple[Said, ...]:  # fmt: skip
-    catalog, entity, plain = tracer.catalog, tracer.catalog.entities[row["entity"]], tracer.plain
-    owner = catalog.registry.owners.get((row["entity"], row["field"] or ""))
-    order = owner.order if owner is not None else ()
-    table = catalog.platform_table(row["entity"])
-    rids = {(s["source"], s["value"]): s["src_rid"] for s in standing}
-    own_rid = str(golden["src_rid"] or "").split("|")[0] if golden else ""
-    found = []
-    for at, (index, source) in enumerate(_ranked(row, conflict, order), start=1):
-        rid = rids.get((source.source, source.value))
-        if rid is None and table is not None and source.source == table.system:
-            rid = own_rid
-        read_at, place, vouched = _place(tracer, entity, source.source, rid)
-        hidden = field is not None and is_masked(field)
-        found.append(
-            Said(
-                at=at,
-                index=index,
-                source=source.source,
-                name=source_name(catalog, source.source),
-                value=value_shown(catalog, field, source.value),
-                plain=value_shown(catalog, field, source.value, plain=True) if plain and hidden else None,
-                adoptable=bool(source.valid and source.value),
-                suggested=_suggested(row, source),
-                level=_level(source.source, order, valid=source.valid),
-                read_at=read_at,
-                place=place,
-                vouched=vouched,
-            )
-        )
-    return tuple(found)
-
-
-def _ranked(row: Mapping[str, Any], conflict: Conflict, order: Sequence[str]) -> list[tuple[int, Source]]:
-    """The suggestion first, then authorities in their order: what is mostly right lies under the first key."""
-
-    def rank(numbered: tuple[int, Source]) -> tuple[bool, int]:
-        source = numbered[1]
-        return not _suggested(row, source), order.index(source.source) if source.source in order else len(order)
-
-    return sorted(enumerate(conflict.sources, start=1), key=rank)
-
-
-def _suggested(row: Mapping[str, Any], source: Source) -> bool:
-    return bool(source.source == row["suggest_source"] and source.value == row["suggest_value"])
-
-
-def _level(source: str, order: Sequence[str], *, valid: bool) -> str:
-    if source == "P":
-        return "上一有效值"
-    rank = f"第 {order.index(source) + 1} 权威源" if source in order else "非权威源"
-    return rank if valid else f"{rank}（值未通过校验）"
-
-
-def _source_row(tracer: Tracer, entity: Entity, source: str, rid: str | None) -> dict[str, Any]:
-    """The source row a value came from, as the trace tells it; {} where it is not kept."""
-    letter = "L" if source == "L" and (rid or "")[:1].isdigit() else ""
-    found = tracer.sources(entity, f"{letter}{rid}") if rid else []
-    return found[0] if found else {}
-
-
-def _place(tracer: Tracer, entity: Entity, source: str, rid: str | None) -> tuple[str, str, str]:
-    """(when its owner changed it last or it was read, where it lies, what vouches for the bytes)."""
-    found = _source_row(tracer, entity, source, rid)
-    if not found:
-        return "", "—", "—"
-    raw, local = found["raw"] or {}, source == "L"
-    read_at = str(raw.get(UPDATED) or found["read_at"] or "")
-    if local:
-        return read_at, f"补录文件 {found['extract_no']} 第 {found['line']} 行", "学校上报的 xlsx，经复核导入，无签名"
-    digest = tracer.reader.connection.execute(
-        sa.select(EXTRACT.c.sha256).where(EXTRACT.c.extract_no == found["extract_no"])
-    ).scalar_one_or_none()
-    place = f"抽取 {found['extract_no']}（{found['table'] or '—'}）第 {found['line']} 行"
-    return read_at, place, f"直连读取，无签名；抽取文件摘要 {str(digest)[:19]}…" if digest else "—"
-
-
-def _clash(tracer: Tracer, entity: Entity, standing: Sequence[Mapping[str, Any]], field: str | None) -> Clash:
-    """What differs between rows that exclude each other, masked unless released."""
-    heads, raws = [], []
-    for said in standing[:MOST]:
-        found = _source_row(tracer, entity, said["source"], said["src_rid"])
-        raw = found.get("raw") or {}
-        place = f"抽取 {found['extract_no']} 第 {found['line']} 行" if found else "—"
-        heads.append((source_name(tracer.catalog, said["source"]), mask_key(entity, said["natural_key"]) or "", place))
-        raws.append({k.rpartition(".")[2].split(":")[0]: "" if v is None else str(v) for k, v in raw.items()})
-    names = list(dict.fromkeys(name for raw in raws for name in raw))
-    lines, same = [], 0
-    for name in names:
-        values = tuple(raw.get(name, "") for raw in raws)
-        asked = name == field
-        if len(set(values)) == 1 and not asked:
-            same += 1
-            continue
-        one = entity.by_name.get(name)
-        labels = (code_label(tracer.catalog, one, v) if v and not (one and is_masked(one)) else "" for v in values)
-        shown = tuple(f"{v} {label}".strip() or EMPTY for v, label in zip(values, labels, strict=True))
-        lines.append((one.cn if one is not None else UPDATED_NAME if name == UPDATED else name, shown, asked))
-    rows = max([len(standing), *(int(s["rows_named"] or 1) for s in standing)])  # rows of one key are one of them here
-    return Clash(tuple(heads), tuple(lines), same, rows - len(heads))
 
 
 def _neighbours(
@@ -280,6 +139,23 @@ def _neighbours(
         label = code_label(catalog, one, value) if value and not is_masked(one) else ""
         shown = f"{mask_value(one, value) or ''} {label}".strip()
         found.append(Neighbour(one.cn, one.name, shown, LETTERS.get(letter, letter), one.name == field))
+    return tuple(found)
+
+
+def _unpublished(tracer: Tracer, entity: Entity, row: Mapping[str, Any]) -> tuple[Neighbour, ...]:
+    """The fields of a record that is kept out, as the platform's row has them; masked."""
+    table = tracer.catalog.platform_table(entity.name)
+    if row["clash"] or table is None:
+        return ()
+    raw = source_row(tracer, entity, table.system, platform_rid(tracer.reader, row, None)).get("raw") or {}
+    found = []
+    for one in (entity.by_name[name] for name in raw if name in entity.by_name):
+        value = "" if raw[one.name] is None else str(raw[one.name])
+        label = code_label(tracer.catalog, one, value) if value and not is_masked(one) else ""
+        shown = f"{mask_value(one, value) or ''} {label}".strip()
+        found.append(
+            Neighbour(one.cn, one.name, shown, source_name(tracer.catalog, table.system), one.name == row["field"])
+        )
     return tuple(found)
 
 

@@ -12,7 +12,10 @@ from typing import Any
 import openpyxl
 import pytest
 
+from hub.catalog import load_catalog
 from hub.cli import main
+from quality.decisions_store import load
+from quality.web.dossier import dossier
 from tests.decisions.labs import Province
 from tests.decisions.rows import decision, table
 
@@ -69,6 +72,24 @@ def test_a_conflict_goes_from_proposal_to_request_by_two_people(province: Provin
     assert asked["原因"] == "R01 已与学校核实"
     assert call("correction", "export", "--operator", "li", "--plain", "--purpose", "发源头", "--out", out)[0] == 2
     assert call("correction", "export", "--operator", "li", "--out", tmp_path / "s1.xlsx")[0] == 0
+
+
+def test_a_value_that_failed_the_check_says_where_it_lies_and_what_stands_beside_it(province: Province) -> None:
+    number = int(province.conflicts("xs", "JKZKM")[0]["decision_no"])
+    with province.store.reading() as reader:
+        row, _ = load(reader, number)
+        found = dossier(reader, load_catalog(), province.node, row)
+    school, platform = found.said
+    assert (school.source, platform.source, found.published) == ("L", "S1", False)
+    assert (platform.adoptable, platform.level) == (False, "第 1 权威源（值未通过校验）")
+    assert re.fullmatch(r"抽取 \d+（XS_JBXX）第 \d+ 行", platform.place)
+    assert "抽取文件摘要 sha256:" in platform.vouched
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d", platform.read_at)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d", school.read_at)
+    beside = {n.field: n.value for n in found.neighbours}
+    assert beside["XXDM"] == row["school"], "a record that is kept out has neighbours too"
+    assert "*" in beside["SFZJH"]
+    assert beside["JKZKM"] == "***"
 
 
 def test_wrong_roles_persons_and_arguments_are_refused(province: Province, call: Call) -> None:

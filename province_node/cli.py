@@ -151,8 +151,10 @@ def retry(ctx: typer.Context) -> None:
     node = province_of(shell)
     with Progress() as progress:
         published = publish_pending(node, at=shell.now(), rng=os.urandom, progress=progress.step)
+        progress.step("listen", "回执")
+        before = listen(node, at=shell.now())  # what has its answer there is not shipped again
         delivered, heard = _exchange(shell, node, progress, again=True)
-    _finish(shell, None, published, delivered, heard)
+    _finish(shell, None, published, delivered, before.then(heard))
 
 
 def _exchange(shell: Shell, node: Node, progress: Progress, *, again: bool = False) -> tuple[Delivered, Listened]:

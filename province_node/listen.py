@@ -76,6 +76,11 @@ class Listened:
     alarms: tuple[HubError, ...] = ()
     down: DownReceived = field(default_factory=DownReceived)
 
+    def then(self, later: Listened) -> Listened:
+        """Both as one: what was taken in either time, and the alarms of the later, which says again what lasts."""
+        down = replace(later.down, batches=(*self.down.batches, *later.down.batches))
+        return replace(later, receipts=(*self.receipts, *later.receipts), down=down)
+
 
 @dataclass
 class _Fetched:

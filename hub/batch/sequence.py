@@ -106,7 +106,8 @@ def judge(
     if header.seq <= state.last_seq:
         return SequenceDecision(Sequence.DUPLICATE)
     if state.frozen is not None:
-        return SequenceDecision(Sequence.FROZEN, state.frozen, "数据流已冻结，等待新的期次授权")
+        awaited = "灾备声明" if state.frozen == "E_RESTORED" else "新的期次授权"
+        return SequenceDecision(Sequence.FROZEN, state.frozen, f"数据流已冻结，等待{awaited}")
     return _ahead(state, header, window)
 
 

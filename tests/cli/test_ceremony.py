@@ -119,7 +119,9 @@ def test_two_nodes_that_were_never_in_a_laboratory_exchange_a_batch(ceremony: Ce
     assert ceremony.call("--json", "--node", ceremony.province, "sync", "run", "--today", "2026-11-23")[0] in (0, 3)
     decided = ceremony.hub("--node", ceremony.ministry, "intake", "run")["decisions"]
     assert [d["verdict"] for d in decided] == ["APPLIED"]
-    ceremony.hub("--node", ceremony.province, "sync", "retry")
+    said = ceremony.hub("--node", ceremony.province, "sync", "retry")
+    assert [r["verdict"] for r in said["receipts"]] == ["APPLIED"]
+    assert said["delivered"]["batches"] == [], "what has its answer is not shipped again"
     both = [
         [(d["entity"], d["rows"], d["sha256"]) for d in ceremony.hub("--node", node, "records", "digest")["digests"]]
         for node in (ceremony.province, ceremony.ministry)

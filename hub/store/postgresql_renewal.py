@@ -17,7 +17,7 @@ def renewal(staged: Staged, part: str) -> str:
     golden = [c.name for c in staged.table.columns]
     given = [c.name for c in plain_columns(staged.table) if c.name != "pk"]
     at, arms = moment(staged.at), ""
-    keys = [k.lower() for k in staged.entity.key] if staged.keys_under is not None else []
+    keys = [k.lower() for k in staged.entity.key] if staged.notes_keys else []
     if keys:
         arms = f", noted AS ({staged.note_keys('renewed r WHERE r.pk IS NOT NULL', 'r.new_')})"
     old = ",".join(f"o.{n}" for n in golden)

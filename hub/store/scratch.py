@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from hub.store.faults import DRIVER_ERRORS, is_duplicate_key
 from hub.store.history_tables import HELD_FROM, moment
 from hub.store.stage import INCOMING, key_table, rows_table
-from hub.store.staged import Staged
 from hub.store.tables import Tables, plain_columns
 
 
@@ -51,10 +50,6 @@ class Temporary(ABC):
             raise
         savepoint.commit()
         return True
-
-    def renew(self, connection: sa.Connection, staged: Staged) -> int:
-        del connection, staged
-        return 0
 
     def replace(
         self, connection: sa.Connection, table: sa.Table, node: str, at: datetime, stage: sa.Table, effect: sa.Table

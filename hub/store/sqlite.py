@@ -23,6 +23,8 @@ from sqlalchemy import event
 from hub.errors import NotInitialisedError
 from hub.store.lane import blocks, texts
 from hub.store.scratch import Temporary
+from hub.store.sqlite_renewal import FOUND, renewal
+from hub.store.staged import Staged
 
 # Rows as Python objects are large: 16,384 × 30 columns are about 30 MB.
 _INSERT_ROWS = 16_384
@@ -63,6 +65,14 @@ class Sqlite(Temporary):
         cursor = _raw(connection).cursor()
         for block in blocks([batch], _INSERT_ROWS):
             cursor.executemany(sql, zip(*texts(block, names), strict=True))
+
+    def renew(self, connection: sa.Connection, staged: Staged) -> int:
+        before, renewing = renewal(staged)
+        for statement in before:
+            connection.exec_driver_sql(statement)
+        renewed = int(connection.exec_driver_sql(renewing).rowcount)
+        connection.exec_driver_sql(f"DROP TABLE {FOUND}")
+        return renewed
 
     def part(self, table: sa.Table, node: str) -> str:
         del node

@@ -31,6 +31,11 @@ class Staged:
     at: datetime
     keys_under: int | None
 
+    @property
+    def notes_keys(self) -> bool:
+        """Whether changed natural keys of this entity are noted."""
+        return self.keys_under is not None and bool(self.entity.key)
+
     def note_keys(self, source: str, new: str = "s.") -> str:
         """Statement that notes in `key_change` the records which take another natural key. `source`: a FROM with a
         condition, whose `r` is the stored row; `new`: what stands before the names of the row that takes its place."""

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from hub.catalog import Catalog
 from hub.errors import InputError
@@ -50,6 +51,24 @@ def test_applying_a_set_twice_is_applying_it_once(store: Store, catalog: Catalog
     once, graves = store.digest(bj, "13"), tombstones(store)
     assert apply(store, bj, *rows) == (0, 0, 0, 3)
     assert (store.digest(bj, "13"), tombstones(store)) == (once, graves)
+
+
+def test_a_record_that_moves_to_another_school_is_found_there_and_one_that_stays_where_it_was(
+    store: Store, catalog: Catalog
+) -> None:
+    bj = catalog.entities["bj"]
+    here, there = "1301000001", "1302000002"
+    apply(store, bj, *(change(bj, "I", n, 1, XXDM=here, BH="old") for n in range(3)), change(bj, "I", 3, 1, BH="old"))
+    moves = change(bj, "U", 1, 2, XXDM=there, BH="new"), change(bj, "U", 3, 2, XXDM=there, BH="new")
+    leaves, stays = change(bj, "U", 2, 2, BH="new"), change(bj, "U", 0, 2, XXDM=here, BH="new")
+    assert apply(store, bj, *moves, leaves, stays) == (0, 4, 0, 0)
+    question = sa.text("SELECT pk, bh FROM g_bj WHERE node = '13' AND xxdm = :school ORDER BY pk")
+    with store.reading() as reader:
+        found = [list(reader.connection.execute(question, {"school": s})) for s in (here, there)]
+    assert found == [[(pk(0), "new")], sorted([(pk(1), "new"), (pk(3), "new")])]
+    with store.looking() as connection:
+        if connection.dialect.name == "sqlite":
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
 
 
 def test_a_deleted_record_stays_deleted_until_a_newer_version_comes(store: Store, catalog: Catalog) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ from quality.reasons import check_reason
 
 WAITING: Final = "待处理"
 PENDING, WITHDRAWN, CONFIRMED = "待源头确认", "已撤回", "已确认"
+_BEIJING: Final = timezone(timedelta(hours=8))
 SILENT: Final = frozenset({Action.ASSIGN, Action.COMMENT, Action.DUE})
 
 
@@ -139,7 +140,12 @@ def _last_word(reader: Reader, number: int) -> str:
     newest = sa.select(sa.func.max(c.event_no)).where(c.decision_no == number).scalar_subquery()
     query = sa.select(c.ts, c.actor, c.action).where(c.decision_no == number, c.event_no == newest)
     found = reader.connection.execute(query).first()
-    return " ".join(word for word in found if word) if found else ""
+    return " ".join(word for word in (_told_at(found[0]), *found[1:]) if word) if found else ""
+
+
+def _told_at(ts: str | None) -> str:
+    """The moment as people read it: 2026-11-23 13:51 in Beijing; empty for none."""
+    return datetime.fromisoformat(ts).astimezone(_BEIJING).strftime("%Y-%m-%d %H:%M") if ts else ""
 
 
 def load(reader: Reader, number: int, acting: Acting | None = None) -> tuple[dict[str, Any], Conflict]:
@@ -194,7 +200,7 @@ def as_value(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Confl
         until=row["until"],
         assignee=row["assignee"],
         due=row["due"],
-        last=f"{row['changed_at'] or ''} {row['cause'] or ''}".strip(),
+        last=f"{_told_at(row['changed_at'])} {row['cause'] or ''}".strip(),
     )
 
 

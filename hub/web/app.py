@@ -72,6 +72,7 @@ class _Shell:
         async def answer(request: Request) -> Response:
             ask = Ask(self.site, request, route, self.site.now(), self.templates)
             try:
+                ask = replace(ask, signed_in=await run_in_threadpool(self._visitor, request, ask))
                 ask = await self._admitted(ask)
                 return await run_in_threadpool(route.page, ask)
             except _SignInFirst:
@@ -99,9 +100,7 @@ class _Shell:
 
     async def _admitted(self, ask: Ask) -> Ask:
         _readable(ask.request)
-        visitor = await run_in_threadpool(self._visitor, ask.request, ask)
-        ask = replace(ask, signed_in=visitor)
-        allow = ask.route.allow
+        visitor, allow = ask.signed_in, ask.route.allow
         if ask.route.method == "POST":
             _same_origin(ask.request, self.site)
         if allow.signed_in and visitor is None:

@@ -15,6 +15,7 @@ from hub.roles import rights, verbs
 from hub.web.accounts import account, set_password, try_password
 from hub.web.ask import Ask
 from hub.web.refusals import PageRefusedError
+from hub.web.scope_words import names_of
 from hub.web.section import SIGNED_IN, Section
 from hub.web.signin import back_to
 
@@ -93,9 +94,9 @@ def _set(ask: Ask, *, data: bool) -> None:
 def _show(ask: Ask, *, note: str = "", kind: str = "info", status: int = 200) -> Response:
     with ask.site.store.reading() as reader:
         row = account(reader, ask.visitor.name) or {}
+        names = names_of(reader, ask.site.catalog, [g.scope.document() for g in ask.operator.grants])
     if ask.query("note") == "data":
         note, kind = "数据密码已设置。", "good"
-    names = ask.site.catalog.codes.division_names
     return ask.page(
         "me.html", status=status, note=note, kind=kind, has_data=bool(row.get("data_secret")), rights=rights(),
         verbs=verbs(), names=names, local=ask.visitor.via == "local",

@@ -22,6 +22,7 @@ from hub.web.accounts import accounts, bind_subject, set_password, stamp, unlock
 from hub.web.ask import Ask
 from hub.web.listing import Condition, chips, paging, turned
 from hub.web.refusals import forbidden, not_here
+from hub.web.scope_words import names_of
 from hub.web.section import Queue, Section
 
 section: Final = Section("users", "hub.web")
@@ -113,9 +114,11 @@ def _list(ask: Ask, text: str) -> Response:
     ]
     where = paging(ask, len(found))
     shown = found[where.offset : where.offset + where.size]
+    with ask.site.store.reading() as reader:
+        names = names_of(reader, ask.site.catalog, [grant for u in shown for grant in u.grants])
     return ask.page(
         "users/list.html", users=shown, paging=turned(ask, where, [u.name for u in shown]), conditions=conditions,
-        chips=chips(ask, conditions), text=text, names=ask.site.catalog.codes.division_names,
+        chips=chips(ask, conditions), text=text, names=names,
     )  # fmt: skip
 
 

@@ -114,7 +114,9 @@ def test_a_form_sent_a_second_time_does_nothing_a_second_time(desk: Desk) -> Non
     form = {"csrf": token(html), "version": str(row_of(desk, number)["version"]), "do": "adopt:1"}
     assert client.post(f"/conflicts/{number}/decide", data=form).status_code == 303
     after = row_of(desk, number)
-    assert client.post(f"/conflicts/{number}/decide", data=form).status_code == 409
+    late = client.post(f"/conflicts/{number}/decide", data=form)
+    assert late.status_code == 409
+    assert re.search(r"已被他人更新：2026-11-\d\d \d\d:\d\d clerk 提交", late.text), "Beijing time, who and what"
     form["do"], form["version"] = "withdraw", "1"
     assert client.post(f"/conflicts/{number}/decide", data=form).status_code == 409
     assert row_of(desk, number) == after
@@ -139,3 +141,12 @@ def test_a_comment_or_a_day_sent_twice_stands_once(desk: Desk) -> None:
     again = form | {"events": str(row["events"]), "note": "已电话联系"}
     assert client.post(f"/conflicts/{number}/comment", data=again).status_code == 303
     assert row_of(desk, number)["events"] == int(seen) + 4, "the same words on a page that showed the first are meant"
+
+
+def test_who_is_refused_is_still_signed_in_and_finds_the_way_back(console: Console) -> None:
+    client = console.as_("业务员")
+    for answer in (client.get("/users"), client.post("/conflicts/find", data={}), client.get("/nowhere")):
+        assert answer.status_code in (403, 404)
+        assert "返回我的工作台" in answer.text
+        assert 'href="/conflicts"' in answer.text, "the menu"
+        assert 'href="/signin"' not in answer.text

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 
 from hub.roles import Grant, rights
 from hub.roles_store import add_operator, operator_named
+from hub.web.scope_words import names_of
 from hub.web.users import key_of
 from tests.web.consoles import DATA_PASSWORD, PASSWORD, PEOPLE, Console, give_password
 
@@ -133,3 +135,15 @@ def test_a_search_for_a_person_is_posted_and_finds_them(console: Console) -> Non
     page = console.post(console.as_("系统管理员"), "/users", {"text": "P04"}).text
     assert "review" in page
     assert "clerk" not in page
+
+
+def test_a_scope_is_told_by_the_names_of_its_places(console: Console) -> None:
+    with console.store.reading() as reader:
+        xx = reader.golden("xx")
+        code, name = reader.connection.execute(sa.select(xx.c.xxdm, xx.c.xxmc).limit(1)).one()
+        scope = {"divisions": ["130600"], "schools": [code, "3113999999"], "categories": ["bj"]}
+        names = names_of(reader, console.site.catalog, [scope])
+    both = sorted((("3113999999", "学校（3113999999）"), (code, f"{name}（{code}）")))
+    assert names.one(scope) == f"保定市（130600）、{both[0][1]}、{both[1][1]}；分项：班级"
+    assert names.together([{}, {}, scope]).startswith("全部　保定市")
+    assert names.together([]) == ""

@@ -32,7 +32,14 @@ from province_node.rebuild import rebuild as rebuild_state
 from province_node.settle import Options, Round, require_province, run_round
 from province_node.stream import STREAM
 from province_node.supplement_export import write_empty
-from province_node.telling import exit_code, in_transit_by_entity, round_document, tell_exchange, tell_round
+from province_node.telling import (
+    delivered_document,
+    exit_code,
+    in_transit_by_entity,
+    round_document,
+    tell_exchange,
+    tell_round,
+)
 from province_node.window import unsealed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="省级：从数据源同步、定值、封装并送出。")
@@ -169,7 +176,7 @@ def _finish(
     document: dict[str, Any] = {
         "round": round_document(done) if done else None,
         "published": [asdict(p) for p in published],
-        "delivered": asdict(delivered),
+        "delivered": delivered_document(delivered),
         "receipts": [asdict(r) | {"counts": dict(r.counts)} for r in heard.receipts],
         "ignored": [asdict(i) for i in heard.ignored],
         "alarms": [{"code": a.code, "sentence": a.sentence()} for a in heard.alarms],

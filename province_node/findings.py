@@ -63,15 +63,20 @@ def late_sources(
     rule, found = catalog.rules["JS01"], []
     failed = {a.source.partition(".")[0] for a in alarms}
     for system in catalog.systems:
-        before = meta(con, f"read.{system}")
-        hours = (at - dt.datetime.fromisoformat(before)).total_seconds() / 3600 if before else 0.0
-        if rule.enabled and hours > rule.number("hours"):
+        before, hours = meta(con, f"read.{system}"), hours_since_read(con, system, at)
+        if rule.enabled and hours is not None and hours > rule.number("hours"):
             found.append(
                 RunFinding(rule.id, system, f"{rule.message}（{system}，上次 {before[:16] if before else ''}）")
             )
         if system not in failed:
             set_meta(con, f"read.{system}", at.isoformat())
     return found
+
+
+def hours_since_read(con: duckdb.DuckDBPyConnection, system: str, at: dt.datetime) -> float | None:
+    """Hours from the last whole reading of a platform to `at` (aware); None for one that was never read."""
+    before = meta(con, f"read.{system}")
+    return (at - dt.datetime.fromisoformat(before)).total_seconds() / 3600 if before else None
 
 
 def check_volume(
@@ -90,7 +95,7 @@ def check_volume(
         base = int(str(last if day < today else meta(con, "volume.base")))
     for name, value in (("day", max(day or today, today)), ("base", base), ("last", now)):
         set_meta(con, f"volume.{name}", str(value))
-    if not rule.enabled or not base or not _swings(rule, base, now, int(today[5:7])):
+    if not rule.enabled or not base or not swings(rule, base, now, int(today[5:7])):
         return []
     what = f"学生总量由 {base:,} 变为 {now:,}，变化 {abs(now - base) / base:.1%}"
     if released:
@@ -103,7 +108,8 @@ def check_volume(
     )
 
 
-def _swings(rule: Rule, base: int, now: int, month: int) -> bool:
+def swings(rule: Rule, base: int, now: int, month: int) -> bool:
+    """JS06: the number of students moves from `base` to `now` by more than the month allows."""
     share = rule.number("busy_share" if month in rule.several("busy_months") else "share")
     return abs(now - base) > share * base and abs(now - base) > rule.number("least")
 
@@ -114,11 +120,7 @@ def note_overdue_batches(transaction: Transaction, rule: Rule, run: int, at: dt.
     A batch that has been decided since closes its finding.
     """
     link = transaction.connection
-    limit = (at - dt.timedelta(hours=float(rule.number("hours")))).astimezone(dt.UTC)
-    waiting = sa.select(OUTBOX.c.batch_id, OUTBOX.c.sealed_at).where(
-        OUTBOX.c.decided_at.is_(None), OUTBOX.c.sealed_at < limit.isoformat(timespec="milliseconds")[:23] + "Z"
-    )
-    late = {str(b): str(s) for b, s in link.execute(waiting).all()} if rule.enabled else {}
+    late = overdue_batches(link, rule, at) if rule.enabled else {}
     open_ = sa.and_(FINDING.c.entity == RUN, FINDING.c.rule == rule.id, FINDING.c.closed_run.is_(None))
     known = set(link.execute(sa.select(FINDING.c.src_rid).where(open_)).scalars())
     for batch in known - late.keys():
@@ -134,3 +136,17 @@ def note_overdue_batches(transaction: Transaction, rule: Rule, run: int, at: dt.
             },
         )  # fmt: skip
     return len(late)
+
+
+def overdue_batches(link: sa.Connection, rule: Rule, at: dt.datetime) -> dict[str, str]:
+    """Sealed batches without a verdict for longer than agreed at `at` (aware), with the moment they were sealed."""
+    limit = (at - dt.timedelta(hours=float(rule.number("hours")))).astimezone(dt.UTC)
+    waiting = sa.select(OUTBOX.c.batch_id, OUTBOX.c.sealed_at).where(
+        OUTBOX.c.decided_at.is_(None), OUTBOX.c.sealed_at < limit.isoformat(timespec="milliseconds")[:23] + "Z"
+    )
+    return {str(b): str(s) for b, s in link.execute(waiting).all()}
+
+
+def undecided_batches(link: sa.Connection) -> int:
+    """How many sealed batches have no verdict."""
+    return int(link.execute(sa.select(sa.func.count()).where(OUTBOX.c.decided_at.is_(None))).scalar_one())

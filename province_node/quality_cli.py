@@ -22,6 +22,7 @@ from hub.errors import UsageError
 from hub.roles import reports_to
 from hub.settings import Node
 from hub.store.finding_tables import QUALITY_RATE
+from province_node.findings import on_day
 from province_node.quality_pages import DIMENSIONS, write_pages
 from province_node.settle import require_province
 from province_node.trial import BASIS, Trial, try_rule
@@ -56,7 +57,9 @@ def try_one(
     shell = shell_of(ctx)
     node = _province(shell)
     own = dict(map(_threshold, thresholds or []))
-    found = try_rule(node, shell.catalog(), rule, today=_day(shell, today), thresholds=own)
+    day = _day(shell, today)
+    at = on_day(day, shell.now())
+    found = try_rule(node, shell.catalog(), rule, today=day, at=at, thresholds=own)
     rows = _grouped(found, by)
     document = {
         "rule": found.rule.id, "name": found.rule.name, "severity": found.rule.severity,

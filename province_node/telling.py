@@ -71,6 +71,16 @@ def round_document(done: Round) -> dict[str, Any]:
     }
 
 
+def delivered_document(delivered: Delivered) -> dict[str, Any]:
+    """What shipping did, as `--json` gives it."""
+    return {
+        "batches": [asdict(b) for b in delivered.batches],
+        "waiting": delivered.waiting,
+        "alarms": [{"code": a.code, "sentence": a.sentence()} for a in delivered.alarms],
+        "swept": delivered.swept,
+    }
+
+
 def tell_round(console: Console, catalog: Catalog, done: Round) -> None:
     """Rows read, normalised, refused, settled; the balance; alarms."""
     read = sum(int(e["rows_read"]) for e in done.extracts)

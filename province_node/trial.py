@@ -7,6 +7,7 @@ looks at several rows or tables of the gate itself, which settles everything onc
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from hub.settings import Node
 from province_node.in_force import catalog_in_force
 from province_node.own import own_systems, with_own
 from province_node.state import counter, open_state
+from province_node.trial_run import run_hits
 from quality.changed import begin_round
 from quality.contributions import load_lookups
 from quality.expressions import text
@@ -33,7 +35,7 @@ from quality.rules import hard_rules
 from quality.settle import settle
 from quality.soft_cross import QUERIES
 from quality.soft_scope import look_at_all
-from quality.standing import find
+from quality.standing import RUN, find
 
 SAMPLES = 5
 # What `Trial.basis` says, as a person reads it.
@@ -41,7 +43,7 @@ BASIS = {
     "standing": "已入库记录",
     "sources": "留存的来源行",
     "gate": "整体试算（门禁重新执行一遍后撤销）的记录",
-    "run": "本轮所列",
+    "run": "数据源、批次与总量",
 }
 _NOTED_LISTS = ("_unknown", "_malformed", "_overflow")
 
@@ -61,9 +63,16 @@ class Trial:
 
 
 def try_rule(
-    node: Node, catalog: Catalog, name: str, *, today: str, thresholds: Mapping[str, Any] | None = None
+    node: Node,
+    catalog: Catalog,
+    name: str,
+    *,
+    today: str,
+    at: dt.datetime | None = None,
+    thresholds: Mapping[str, Any] | None = None,
 ) -> Trial:
-    """Asks one rule with the node's thresholds, `thresholds` over them; `today` is YYYY-MM-DD.
+    """Asks one rule with the node's thresholds, `thresholds` over them; `today` is YYYY-MM-DD, `at` the moment of rules
+    that count hours (aware; the end of `today` without it).
 
     Raises `UsageError` E3521 for a rule there is none of, E1103 for a threshold it has not, `NotInitialisedError`
     E3522 before the first round.
@@ -85,10 +94,18 @@ def try_rule(
             con.executemany("INSERT INTO hit VALUES (?, ?, ?, ?, ?)", hits)
         if gate and "standing" in catalog.rules[name].executed:  # YZ05 blocks beyond one range and notes beyond another
             _standing(con, catalog, catalog.rules[name])
+        if "run" in catalog.rules[name].executed:
+            moment = at or dt.datetime.combine(dt.date.fromisoformat(today), dt.time.max, dt.UTC)
+            return _of_run(con, node, catalog, catalog.rules[name], moment)
         basis = "gate" if gate else _ask(con, catalog, catalog.rules[name])
         return _told(con, catalog, catalog.rules[name], basis)
     finally:
         con.close()
+
+
+def _of_run(con: duckdb.DuckDBPyConnection, node: Node, catalog: Catalog, rule: Rule, at: dt.datetime) -> Trial:
+    asked, subjects = run_hits(con, node, catalog, rule, at)
+    return Trial(rule, "run", asked, len(subjects), tuple((RUN, "", "-", None, 1, (s,)) for s in subjects))
 
 
 def still_hit(node: Node, catalog: Catalog, name: str, entity: str, src_rid: str, *, today: str) -> bool | None:
@@ -140,16 +157,21 @@ def _ask(con: duckdb.DuckDBPyConnection, catalog: Catalog, rule: Rule) -> str:
     if "standing" in rule.executed:
         _standing(con, catalog, rule)
         return "standing"
-    if "contribution" in rule.executed and rule.blocks:
-        for entity in catalog.entities.values():
+    for entity in catalog.entities.values():
+        if rule.blocks:
             _sources(con, catalog, entity, rule)
-        return "sources"
-    if con.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'known_finding'").fetchall():
-        con.execute(
-            "INSERT INTO hit SELECT entity, field, school, src_rid, natural_key FROM known_finding WHERE rule = ?",
-            [rule.id],
-        )
-    return "run"
+        else:
+            _marked(con, entity, rule)
+    return "sources"
+
+
+def _marked(con: duckdb.DuckDBPyConnection, entity: Entity, rule: Rule) -> None:
+    """What was noted of kept source rows when they came in (JS05)."""
+    noted = f"(SELECT *, unnest(_soft) AS n FROM c_{entity.name} WHERE _state <> '0' AND _soft IS NOT NULL)"
+    con.execute(
+        f"INSERT INTO hit SELECT {text(entity.name)}, split_part(n, ':', 2), {school(entity)}, _ext || ':' || _line, "
+        f"'' FROM {noted} WHERE split_part(n, ':', 1) = {text(rule.id)}"
+    )
 
 
 def _of_gate(rule: Rule) -> bool:
@@ -227,6 +249,7 @@ def _told(con: duckdb.DuckDBPyConnection, catalog: Catalog, rule: Rule, basis: s
     prefix = "c_" if basis == "sources" else "g_"
     scope = [e for e in catalog.entities if "*" in rule.scope or e in rule.scope]
     scope += [e for (r, e) in QUERIES if r == rule.id and e not in scope]
+    scope = scope or list(catalog.entities)  # JS05 may mark a row of any of them
     asked = sum(int(con.execute(f"SELECT count(*) FROM {prefix}{e}").fetchall()[0][0]) for e in scope)
     rows = con.execute(
         f"SELECT h.entity, h.field, coalesce(h.school, '-'), x.XZQHM, count(*), min(h.record, {SAMPLES}) FROM hit h "

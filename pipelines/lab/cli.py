@@ -19,7 +19,7 @@ from ministry_node.cli import intake_code, tell_alarms
 from pipelines.lab.round import LabRound, TablePair, run_lab, table_digests
 from pipelines.lab.setup import Lab, init_lab, join_lab
 from province_node.cli import AllowDeletes, AllowVolume, Full, NoReview, Today, options_of
-from province_node.telling import exit_code, round_document, tell_exchange, tell_round
+from province_node.telling import delivered_document, exit_code, round_document, tell_exchange, tell_round
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="一机试验：建立并运行成对的省级、部级节点。")
 
@@ -142,7 +142,7 @@ def _run_document(done: LabRound, pairs: tuple[TablePair, ...]) -> dict[str, Any
     return {
         "round": round_document(done.round),
         "published": [asdict(p) for p in done.published],
-        "delivered": [asdict(d) for d in done.delivered],
+        "delivered": [delivered_document(d) for d in done.delivered],
         "intakes": [asdict(i) for i in done.intakes],
         "receipts": [asdict(r) | {"counts": dict(r.counts)} for h in done.listened for r in h.receipts],
         "ignored": [asdict(i) for h in done.listened for i in h.ignored],

@@ -33,11 +33,11 @@ def begin(ask: Ask) -> Response:
     if rule is None:
         raise not_here("没有这条规则")
     thresholds = settings_of(ask, rule, all_given=True)
-    node, catalog, day = open_node(ask.site.node.folder), ask.site.catalog, today(ask.at)
+    node, catalog, at = open_node(ask.site.node.folder), ask.site.catalog, ask.at
 
     def run(telling: Telling) -> dict[str, Any]:
         telling.tell("在已存数据上试跑")
-        return _outcome(try_rule(node, catalog, rule.id, today=day, thresholds=thresholds))
+        return _outcome(try_rule(node, catalog, rule.id, today=today(at), at=at, thresholds=thresholds))
 
     here = f"/rules/{rule.id}"
     return start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hub.cli import main
 from hub.errors import HubError
 from province_node.deliver import Delivered
-from province_node.telling import exit_code
+from province_node.telling import delivered_document, exit_code
 from tests.cli.conftest import TODAY, Lab
 
 
@@ -35,3 +36,5 @@ def test_a_batch_without_a_result_for_a_day_makes_the_round_exit_3() -> None:
     late = Delivered((), 0, (HubError("E3421", "批次封装后 25 小时仍无结果", where="13-up-main", step="联系部级"),))
     assert exit_code(None, [], [Delivered((), 0)], []) == 0
     assert exit_code(None, [], [Delivered((), 0), late], []) == 3
+    told = json.loads(json.dumps(delivered_document(late)))
+    assert [a["code"] for a in told["alarms"]] == ["E3421"]

@@ -65,6 +65,18 @@ def test_a_blocking_rule_is_tried_over_source_rows_or_told_by_the_gate(
     assert digest(lab.province) == before
 
 
+def test_a_rule_of_rounds_is_tried_over_what_the_node_remembers(lab: Lab, capsys: Capsys) -> None:
+    def asked(rule: str, *given: str) -> tuple[int, int]:
+        _, found = document(capsys, "--node", lab.province, "quality", "try", rule, *given)
+        return found["asked"], found["hits"]
+
+    assert asked("JS01", "--today", TODAY) == (3, 0)
+    assert asked("JS01", "--today", "2099-01-01") == (3, 3)
+    assert asked("JS04") == (0, 0), "every batch has its verdict"
+    assert asked("JS06", "--set", "least=0", "--set", "share=0", "--set", "busy_share=0")[0] == 1
+    assert asked("JS05")[0] > 0
+
+
 def test_a_rule_over_several_rows_is_tried_with_other_thresholds_by_settling_a_copy(lab: Lab, capsys: Capsys) -> None:
     before, args = digest(lab.province), ("--node", lab.province, "quality", "try", "YZ05", "--today", TODAY)
     _, as_it_is = document(capsys, *args)

@@ -233,7 +233,7 @@ def write_conflicts(transaction: Transaction, settlement: Settlement) -> Movemen
 
 
 def _close_conflicts(transaction: Transaction, digests: Sequence[str], run: int) -> None:
-    """One pass over the table per 1,000 digests: it has no index on them, and statements have a longest length."""
+    """1,000 digests at a time: statements have a longest length."""
     if not all(_DIGEST.fullmatch(d) for d in digests):
         raise RuntimeError("a conflict digest is hex")
     named = ",".join(f"'{d}'" for d in digests)

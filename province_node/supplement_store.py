@@ -95,8 +95,8 @@ def add_file(tx: Transaction, values: Mapping[str, Any], lines: Iterable[Line]) 
     return number
 
 
-def files(reader: Reader, *, school: str | None = None) -> list[StoredFile]:
-    """Every file, oldest first, with its rows per state."""
+def files(reader: Reader, *, school: str | None = None, number: int | None = None) -> list[StoredFile]:
+    """Every file, a school's, or the one of a number; oldest first, with its rows per state."""
     query = sa.select(SUPPLEMENT_FILE).order_by(SUPPLEMENT_FILE.c.file_no)
     if school is not None:
         query = query.where(SUPPLEMENT_FILE.c.school == school)
@@ -104,6 +104,9 @@ def files(reader: Reader, *, school: str | None = None) -> list[StoredFile]:
     grouped = sa.select(SUPPLEMENT_ROW.c.file_no, SUPPLEMENT_ROW.c.state, sa.func.count()).group_by(
         SUPPLEMENT_ROW.c.file_no, SUPPLEMENT_ROW.c.state
     )
+    if number is not None:
+        query = query.where(SUPPLEMENT_FILE.c.file_no == number)
+        grouped = grouped.where(SUPPLEMENT_ROW.c.file_no == number)
     for number, state, count in reader.connection.execute(grouped):
         counts.setdefault(int(number), {})[str(state)] = int(count)
     found = reader.connection.execute(query).mappings().all()
@@ -112,7 +115,7 @@ def files(reader: Reader, *, school: str | None = None) -> list[StoredFile]:
 
 def file_of(reader: Reader, number: int) -> StoredFile:
     """One file; `UsageError` E3710 when there is none of that number."""
-    found = next((f for f in files(reader) if f.number == number), None)
+    found = next(iter(files(reader, number=number)), None)
     if found is None:
         raise UsageError("E3710", f"没有第 {number} 号补录文件", step="用 hub supplement ls 查看文件编号")
     return found

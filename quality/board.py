@@ -21,7 +21,7 @@ from hub.store.decision_tables import DECISION
 from hub.store.exchange_tables import RETURNED_ROW
 from hub.store.finding_tables import QUALITY_RATE
 from hub.store.ledger import INBOX, RUN
-from quality.decisions_query import within
+from quality.decisions_query import OPEN, within
 from quality.places import UNKNOWN, lies_in, within_schools
 
 DIMENSIONS: Final = {
@@ -146,7 +146,7 @@ def ageing(reader: Reader, node: str, scopes: Sequence[Scope], at: datetime) -> 
     query = (
         sa.select(d.state, RUN.c.started, RUN.c.ended, sa.func.count())
         .select_from(DECISION.outerjoin(RUN, RUN.c.run_no == d.opened_run))
-        .where(d.state != "已生效", within(reader, node, scopes))
+        .where(d.closed == OPEN, within(reader, node, scopes))
         .group_by(d.state, RUN.c.started, RUN.c.ended)
     )
     found: dict[str, list[int]] = {}

@@ -65,7 +65,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Store:
-    """The table of a node's list, with the columns of `Row` over it. `node`: the province whose schools these are."""
+    """The table of a node's list, with the columns of `Row` over it, and `ended`, `own_rid` for an index to find them
+    by as they are stored. `node`: the province whose schools these are."""
 
     rows: Any
     node: str | None
@@ -80,7 +81,7 @@ def of_node(reader: Reader, party: str) -> Store:
         query = sa.select(
             q.entity, q.src_rid, q.rule, q.field, q.natural_key, q.school, q.reason, q.severity, q.source, q.state,
             sa.cast(q.run_no, sa.String(20)).label("opened"), sa.cast(q.closed_run, sa.String(20)).label("closed"),
-            sa.literal("").label("record"),
+            sa.literal("").label("record"), q.closed_run.label("ended"), q.src_rid.label("own_rid"),
         )  # fmt: skip
         return Store(query.subquery("held"), party, True)
     r = RETURNED_ROW.c
@@ -88,7 +89,7 @@ def of_node(reader: Reader, party: str) -> Store:
         r.entity, sa.func.coalesce(r.src_rid, "").label("src_rid"), r.rule, r.field, sa.null().label("natural_key"),
         sa.null().label("school"), sa.null().label("reason"), sa.literal("错误").label("severity"),
         r.node.label("source"), sa.literal("已退回").label("state"), r.batch_id.label("opened"),
-        r.cleared_by.label("closed"), r.pk.label("record"),
+        r.cleared_by.label("closed"), r.pk.label("record"), r.cleared_by.label("ended"), r.src_rid.label("own_rid"),
     )  # fmt: skip
     return Store(query.subquery("held"), None, False)
 
@@ -108,7 +109,7 @@ def _terms(reader: Reader, held: Store, scopes: Sequence[Scope], wanted: Wanted)
     if wanted.field:
         terms.append(c.field == wanted.field)
     if not wanted.closed:
-        terms.append(c.closed.is_(None))
+        terms.append(c.ended.is_(None))
     return terms
 
 
@@ -185,7 +186,7 @@ def of_row(reader: Reader, held: Store, scopes: Sequence[Scope], entity: str, sr
     """Every rule that one source row breaks or broke; empty outside the scope."""
     c = held.rows.c
     terms = _terms(reader, held, scopes, Wanted(entity=(entity,), closed=True))
-    query = sa.select(held.rows).where(*terms, c.src_rid == src_rid).order_by(c.rule, c.field, c.record)
+    query = sa.select(held.rows).where(*terms, c.own_rid == src_rid).order_by(c.rule, c.field, c.record)
     return tuple(_row(r) for r in reader.connection.execute(query).mappings())
 
 

@@ -67,18 +67,35 @@ class Kept:
 def kept_batch(reader: Reader, node: Node, batch: str) -> Kept:
     """One batch of either direction: sent, or received. Raises `UsageError` E1028 for a batch that is not here."""
     for table, ours in ((OUTBOX, True), (INBOX, False), (DOWN_BATCH, True)):
-        row = reader.connection.execute(sa.select(table).where(table.c.batch_id == batch)).mappings().first()
+        row = reader.connection.execute(sa.select(table).where(*_named(table, batch))).mappings().first()
         if row is not None:
             return _kept(reader, node, dict(row), ours)
     return _undecided(reader, node, batch)
 
 
+def _named(table: sa.Table, batch: str) -> list[Any]:
+    """WHERE terms of the batch with this number, which says where in the ledger it stands: its key, not a search."""
+    try:
+        stream_id, seq = parse_batch_id(batch)
+    except RefusedError:
+        return [sa.false()]
+    place = {"party": stream_id.party, "stream": stream_id.stream, "epoch": stream_id.epoch, "seq": seq}
+    return [table.c.batch_id == batch, *(table.c[n] == v for n, v in place.items() if n in table.c)]
+
+
 def _undecided(reader: Reader, node: Node, batch: str) -> Kept:
     """A batch that was answered and has no place in its stream yet: known by its receipts and the evidence alone."""
-    query = sa.select(RECEIPT).where(RECEIPT.c.name == receipt_name(batch, 1))
+    unknown = UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")
+    try:
+        stream_id, seq = parse_batch_id(batch)
+    except RefusedError:
+        raise unknown from None
+    c = RECEIPT.c
+    place = [c.party == stream_id.party, c.stream == stream_id.stream, c.epoch == stream_id.epoch, c.seq == seq]
+    query = sa.select(RECEIPT).where(*place, c.name == receipt_name(batch, 1))
     first = reader.connection.execute(query).mappings().first()
     if first is None:
-        raise UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")
+        raise unknown
     row = {n: first[n] for n in ("party", "stream", "epoch", "seq")}
     row |= {"batch_id": batch, "digest": "", "received_at": first["created"], "verdict": "", "envelope": None}
     kept = _kept(reader, node, row, ours=False)
@@ -95,7 +112,7 @@ def kept_batches(reader: Reader, node: Node, batch: str | None = None) -> Iterat
     table = OUTBOX if ours else INBOX
     query = sa.select(table).order_by(*table.primary_key.columns)
     if batch is not None:
-        query = query.where(table.c.batch_id == batch)
+        query = query.where(*_named(table, batch))
     rows = reader.connection.execute(query).mappings().all()
     if batch is not None and not rows:
         raise UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")

@@ -35,3 +35,5 @@ RETURNED_ROW: Final = sa.Table(
     sa.Column("returned_at", text(40)),
     sa.Column("cleared_by", text(64)),
 )
+sa.Index("ix_returned_row_open", RETURNED_ROW.c.cleared_by, RETURNED_ROW.c.rule)
+sa.Index("ix_returned_row_source", RETURNED_ROW.c.entity, RETURNED_ROW.c.src_rid)

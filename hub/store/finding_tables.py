@@ -36,6 +36,7 @@ FINDING: Final = sa.Table(
     sa.Column("run_no", sa.BigInteger),
     sa.Column("closed_run", sa.BigInteger),
 )
+sa.Index("ix_finding_open", FINDING.c.closed_run, FINDING.c.rule)
 QUALITY_RATE: Final = sa.Table(
     "quality_rate",
     FINDING_METADATA,

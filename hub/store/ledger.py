@@ -133,6 +133,8 @@ LINEAGE: Final = sa.Table(
     _long("extracts"),
     _text("batch_id", 64),
 )
+sa.Index("ix_lineage_lo", LINEAGE.c.node, LINEAGE.c.lo)
+sa.Index("ix_lineage_batch", LINEAGE.c.batch_id)
 OUTBOX: Final = sa.Table(
     "outbox",
     METADATA,
@@ -151,6 +153,8 @@ OUTBOX: Final = sa.Table(
     *(_text(c) for c in ("sealed_at", "sent_at", "decided_at", "verdict")),
     _number("sends"),
 )
+sa.Index("ix_outbox_sealed", OUTBOX.c.sealed_at, OUTBOX.c.batch_id)
+sa.Index("ix_outbox_state", OUTBOX.c.state, OUTBOX.c.decided_at)
 INBOX: Final = sa.Table(
     "inbox",
     METADATA,
@@ -167,6 +171,8 @@ INBOX: Final = sa.Table(
     _number("quarantined"),
     _bytes("envelope"),
 )
+sa.Index("ix_inbox_received", INBOX.c.received_at, INBOX.c.batch_id)
+sa.Index("ix_inbox_verdict", INBOX.c.party, INBOX.c.verdict, INBOX.c.decided_at, INBOX.c.received_at)
 PEER_STREAM: Final = sa.Table(
     "peer_stream",
     METADATA,
@@ -193,6 +199,8 @@ RECEIPT: Final = sa.Table(
     _text("published_at"),
     _text("created"),
 )
+sa.Index("ix_receipt_type", RECEIPT.c.type, RECEIPT.c.created)
+sa.Index("ix_receipt_published", RECEIPT.c.published_at, RECEIPT.c.party, RECEIPT.c.created)
 TRUST_STATE: Final = sa.Table(
     "trust_state",
     METADATA,
@@ -221,6 +229,8 @@ QUARANTINE: Final = sa.Table(
     _number("run_no"),
     _number("closed_run"),
 )
+# `rule` is never empty, so that Oracle too finds the open ones, whose first column is.
+sa.Index("ix_quarantine_open", QUARANTINE.c.closed_run, QUARANTINE.c.rule)
 CONFLICT: Final = sa.Table(
     "conflict",
     METADATA,
@@ -276,3 +286,4 @@ AUDIT_EVENT: Final = sa.Table(
     _text("prev", 80),
     _text("digest", 80),
 )
+sa.Index("ix_audit_event_action", AUDIT_EVENT.c.action, AUDIT_EVENT.c.i)

@@ -27,6 +27,8 @@ DOWN_BATCH: Final = sa.Table(
     sa.Column("envelope", sa.LargeBinary),
     *(sa.Column(n, text(40)) for n in ("sealed_at", "shipped_at", "acked_at")),
 )
+sa.Index("ix_down_batch_sealed", DOWN_BATCH.c.sealed_at, DOWN_BATCH.c.batch_id)
+sa.Index("ix_down_batch_shipped", DOWN_BATCH.c.shipped_at, DOWN_BATCH.c.party)
 REGISTRY_VERSION: Final = sa.Table(
     "registry_version",
     METADATA,

@@ -63,6 +63,7 @@ SUPPLEMENT_ROW: Final = sa.Table(
     _text("reviewer_person", 80),
     sa.CheckConstraint(FOUR_EYES, name="ck_supplement_four_eyes"),
 )
+sa.Index("ix_supplement_row_state", SUPPLEMENT_ROW.c.state, SUPPLEMENT_ROW.c.file_no)
 TRANSIT_ROW: Final = sa.Table(
     "transit_row",
     SUPPLEMENT_METADATA,

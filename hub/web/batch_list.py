@@ -12,9 +12,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from hub.batch.layout import parse_batch_id
+from hub.errors import RefusedError
 from hub.store import Reader
 from hub.store.ledger import INBOX, OUTBOX, RECEIPT
 from hub.store.registry_tables import DOWN_BATCH
+from hub.verdict import Verdict
 
 SENT, RECEIVED = "发出", "接收"
 DIRECTIONS: Final = (SENT, RECEIVED)
@@ -69,36 +72,53 @@ class Line:
         return f"{self.at}{_JOIN}{self.batch_id}"
 
 
+# What a row of the list is made of, in the order of its columns.
 _SHAPE: Final = (
     "direction", "party", "stream", "epoch", "seq", "batch_id", "state", "rows_i", "rows_u", "rows_d", "quarantined",
     "at_", "ended", "size_", "digest",
 )  # fmt: skip
+# Columns that are filtered by value and counted by value.
+_FACETS: Final = ("direction", "party", "stream", "state")
 
 
-def _arm(*values: Any) -> sa.Select[Any]:
-    """One ledger's rows under the names of the list: every arm of the union says the same, whatever its table says."""
-    return sa.select(*(value.label(name) for name, value in zip(_SHAPE, values, strict=True)))
+@dataclass(frozen=True)
+class _Arm:
+    """One ledger's rows in the shape of the list. Conditions are put on its own columns, where its indexes lie.
 
+    `states`: the states its rows may stand in, each with its condition; None where `state` is a plain column.
+    """
 
-def _ledger() -> Any:
-    """The three ledgers in one shape."""
-    o, i, d, zero, sent = OUTBOX.c, INBOX.c, DOWN_BATCH.c, _number("0"), _text(SENT)
-    up = _arm(
-        sent, sa.func.substr(o.batch_id, 1, 2), o.stream, o.epoch, o.seq, o.batch_id, o.state,
-        o.rows_i, o.rows_u, o.rows_d, zero, o.sealed_at, o.decided_at, o.bytes, o.digest,
-    )  # fmt: skip
-    taken = _arm(
-        _text(RECEIVED), i.party, i.stream, i.epoch, i.seq, i.batch_id, i.verdict,
-        i.rows_i, i.rows_u, i.rows_d, i.quarantined, i.received_at, i.decided_at, _NO_NUMBER, i.digest,
-    )  # fmt: skip
-    state = sa.case(
-        (d.acked_at.is_not(None), _text(ACKED)), (d.shipped_at.is_not(None), _text(SHIPPED)), else_=_text("SEALED")
-    )
-    down = _arm(
-        sent, d.party, d.stream, d.epoch, d.seq, d.batch_id, state,
-        d.rows_i, d.rows_u, d.rows_d, zero, d.sealed_at, d.acked_at, d.bytes, d.digest,
-    )  # fmt: skip
-    return sa.union_all(up, taken, down, _undecided()).subquery("ledger")
+    direction: str
+    columns: dict[str, Any]
+    where: tuple[Any, ...] = ()
+    states: dict[str, Any] | None = None
+
+    def select(self, terms: Sequence[Any], names: Sequence[str] = _SHAPE) -> Any:
+        """Its rows under the names of the list: every arm of the union says the same, whatever its table says."""
+        return sa.select(*(self.columns[n].label(n) for n in names)).where(*self.where, *terms)
+
+    def terms(self, wanted: Wanted, *, facets: bool = True) -> list[Any] | None:
+        """WHERE terms of the filter; None where no row of this ledger can meet it."""
+        if facets and wanted.direction and self.direction not in wanted.direction:
+            return None
+        terms: list[Any] = []
+        for name in ("party", "stream") if facets else ():
+            if values := getattr(wanted, name):
+                terms.append(self.columns[name].in_(values))
+        if facets and wanted.state:
+            if self.states is None:
+                terms.append(self.columns["state"].in_(wanted.state))
+            elif found := [term for state, term in self.states.items() if state in wanted.state]:
+                terms.append(sa.or_(*found))
+            else:
+                return None
+        if wanted.batch:
+            terms.append(self.columns["batch_id"].contains(wanted.batch, autoescape=True))
+        if wanted.begin:
+            terms.append(self.columns["at_"] >= wanted.begin)
+        if wanted.end:
+            terms.append(self.columns["at_"] < wanted.end + "~")  # every moment of that day sorts before it
+        return terms
 
 
 def _number(text: str) -> sa.ColumnClause[int]:
@@ -114,7 +134,35 @@ _NO_NUMBER: Final = sa.cast(sa.null(), sa.BigInteger)
 _NO_TEXT: Final = sa.cast(sa.null(), sa.String(80))
 
 
-def _undecided() -> Any:
+def _shaped(*values: Any) -> dict[str, Any]:
+    return dict(zip(_SHAPE, values, strict=True))
+
+
+def _arms() -> tuple[_Arm, ...]:
+    """The three ledgers, and what only receipts know."""
+    o, i, d, zero, sent = OUTBOX.c, INBOX.c, DOWN_BATCH.c, _number("0"), _text(SENT)
+    up = _shaped(
+        sent, sa.func.substr(o.batch_id, 1, 2), o.stream, o.epoch, o.seq, o.batch_id, o.state,
+        o.rows_i, o.rows_u, o.rows_d, zero, o.sealed_at, o.decided_at, o.bytes, o.digest,
+    )  # fmt: skip
+    taken = _shaped(
+        _text(RECEIVED), i.party, i.stream, i.epoch, i.seq, i.batch_id, i.verdict,
+        i.rows_i, i.rows_u, i.rows_d, i.quarantined, i.received_at, i.decided_at, _NO_NUMBER, i.digest,
+    )  # fmt: skip
+    states = {
+        ACKED: d.acked_at.is_not(None),
+        SHIPPED: sa.and_(d.acked_at.is_(None), d.shipped_at.is_not(None)),
+        "SEALED": sa.and_(d.acked_at.is_(None), d.shipped_at.is_(None)),
+    }
+    state = sa.case(*((term, _text(name)) for name, term in list(states.items())[:2]), else_=_text("SEALED"))
+    down = _shaped(
+        sent, d.party, d.stream, d.epoch, d.seq, d.batch_id, state,
+        d.rows_i, d.rows_u, d.rows_d, zero, d.sealed_at, d.acked_at, d.bytes, d.digest,
+    )  # fmt: skip
+    return _Arm(SENT, up), _Arm(RECEIVED, taken), _Arm(SENT, down, states=states), _undecided()
+
+
+def _undecided() -> _Arm:
     """Answered batches that have no place in their stream yet (HELD, parked, refused): receipts alone know them."""
     r, zero, one = RECEIPT.c, _number("0"), _number("1")
     newer, i, o = RECEIPT.alias("newer"), INBOX.c, OUTBOX.c
@@ -122,73 +170,118 @@ def _undecided() -> Any:
     there = [getattr(i, n) == r[n] for n in ("party", "stream", "epoch", "seq")]
     ours = [getattr(o, n) == r[n] for n in ("stream", "epoch", "seq")]
     batch = sa.func.substr(r.name, 1, sa.func.length(r.name) - len(".receipt1.dsse"))
-    return _arm(
+    columns = _shaped(
         _text(RECEIVED), r.party, r.stream, r.epoch, r.seq, batch, r.type,
         zero, zero, zero, zero, r.created, _NO_TEXT, _NO_NUMBER, _NO_TEXT,
-    ).where(
+    )  # fmt: skip
+    where = (
+        # What uses its number up stands in a ledger; asked first, because an index finds the few others by it.
+        r.type.in_([str(v) for v in Verdict if not v.consumes_seq]),
         ~sa.exists(sa.select(one).select_from(newer).where(*same, newer.c.receipt_no > r.receipt_no)),
         ~sa.exists(sa.select(one).select_from(INBOX).where(*there)),
         ~sa.exists(sa.select(one).select_from(OUTBOX).where(*ours)),
-    )  # fmt: skip
+    )
+    return _Arm(RECEIVED, columns, where)
 
 
-_LEDGER: Final = _ledger()
+_ARMS: Final = _arms()
 
 
-def _terms(wanted: Wanted, *, without: str = "") -> list[Any]:
-    c = _LEDGER.c
-    terms: list[Any] = []
-    for name in ("direction", "party", "stream", "state"):
-        if (values := getattr(wanted, name)) and name != without:
-            terms.append(c[name].in_(values))
-    if wanted.batch:
-        terms.append(c.batch_id.contains(wanted.batch, autoescape=True))
-    if wanted.begin:
-        terms.append(c.at_ >= wanted.begin)
-    if wanted.end:
-        terms.append(c.at_ < wanted.end + "~")  # every moment of that day sorts before it
-    return terms
+@dataclass(frozen=True)
+class Counts:
+    """Batches per combination of what is counted, under a filter's other conditions; read in one pass."""
+
+    wanted: Wanted
+    groups: tuple[tuple[tuple[str, ...], int], ...]
+
+    @property
+    def total(self) -> int:
+        """How many batches meet the whole filter."""
+        return sum(n for values, n in self.groups if self._meets(values))
+
+    def facet(self, name: str) -> Sequence[tuple[str, int]]:
+        """Batches per value of a column, under every condition but its own; the most frequent first."""
+        found: dict[str, int] = {}
+        for values, n in self.groups:
+            if (value := values[_FACETS.index(name)]) and self._meets(values, without=name):
+                found[value] = found.get(value, 0) + n
+        return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+
+    def _meets(self, values: tuple[str, ...], without: str = "") -> bool:
+        asked = ((name, getattr(self.wanted, name)) for name in _FACETS if name != without)
+        return all(not some or values[_FACETS.index(name)] in some for name, some in asked)
+
+
+def counts(reader: Reader, wanted: Wanted) -> Counts:
+    """The filter's figures, all of them from one reading of the ledgers."""
+    arms = [arm.select(arm.terms(wanted, facets=False) or (), _FACETS) for arm in _ARMS]
+    ledger = sa.union_all(*arms).subquery("ledger")
+    by = [ledger.c[name] for name in _FACETS]
+    rows = reader.connection.execute(sa.select(*by, sa.func.count()).group_by(*by))
+    return Counts(wanted, tuple((tuple(str(v or "") for v in row[:-1]), int(row[-1])) for row in rows))
 
 
 def count(reader: Reader, wanted: Wanted) -> int:
-    """How many batches there are."""
-    query = sa.select(sa.func.count()).select_from(_LEDGER).where(*_terms(wanted))
-    return int(reader.connection.execute(query).scalar_one())
+    """How many batches there are; each ledger is asked by its own columns."""
+    found = 0
+    for arm in _ARMS:
+        if (terms := arm.terms(wanted)) is not None:
+            rows = arm.select(terms, ("seq",)).subquery("ledger")
+            found += int(reader.connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
+    return found
 
 
 def lines(reader: Reader, wanted: Wanted, *, size: int, after: str | None = None, offset: int = 0) -> tuple[Line, ...]:
-    """One page, newest first: behind the key `after`, or from `offset`."""
-    c = _LEDGER.c
-    query = sa.select(_LEDGER).where(*_terms(wanted)).order_by(c.at_.desc(), c.batch_id.desc()).limit(size)
-    if after and _JOIN in after:
-        at, _, batch = after.partition(_JOIN)
-        query = query.where(sa.or_(c.at_ < at, sa.and_(c.at_ == at, c.batch_id < batch)))
-    elif offset:
-        query = query.offset(offset)
+    """One page, newest first: behind the key `after`, or from `offset`.
+
+    Of each ledger only as many rows are read as the page may hold, in the order of its index.
+    """
+    skip = 0 if after and _JOIN in after else offset
+    asked = ((arm, arm.terms(wanted)) for arm in _ARMS)
+    arms = [_newest(arm, terms, after or "", size + skip) for arm, terms in asked if terms is not None]
+    if not arms:
+        return ()
+    ledger = sa.union_all(*arms).subquery("ledger")
+    query = sa.select(ledger).order_by(ledger.c.at_.desc(), ledger.c.batch_id.desc()).limit(size)
+    query = query.offset(skip) if skip else query
     return tuple(_line(row) for row in reader.connection.execute(query).mappings())
 
 
+def _newest(arm: _Arm, terms: Sequence[Any], after: str, most: int) -> Any:
+    at, number = arm.columns["at_"], arm.columns["batch_id"]
+    query = arm.select(terms).order_by(at.desc(), number.desc()).limit(most)
+    if _JOIN in after:
+        moment, _, batch = after.partition(_JOIN)
+        query = query.where(at <= moment, sa.or_(at < moment, number < batch))
+    return sa.select(query.subquery("newest"))
+
+
 def find(reader: Reader, batch_id: str) -> Line | None:
-    """One batch by its number."""
-    row = reader.connection.execute(sa.select(_LEDGER).where(_LEDGER.c.batch_id == batch_id)).mappings().first()
-    return _line(row) if row else None
+    """One batch by its number, which says where in the ledgers it stands."""
+    try:
+        stream_id, seq = parse_batch_id(batch_id)
+    except RefusedError:
+        return None
+    for arm in _ARMS:
+        c = arm.columns
+        place = [c["stream"] == stream_id.stream, c["epoch"] == stream_id.epoch, c["seq"] == seq]
+        place += [c["party"] == stream_id.party, c["batch_id"] == batch_id]
+        row = reader.connection.execute(arm.select(place)).mappings().first()
+        if row is not None:
+            return _line(row)
+    return None
 
 
 def neighbours(reader: Reader, line: Line) -> tuple[str | None, str | None]:
     """The batches before and after it in its stream."""
-    c = _LEDGER.c
-    same = [c[n] == getattr(line, n) for n in ("direction", "party", "stream", "epoch")]
-    query = sa.select(c.seq, c.batch_id).where(*same, c.seq.in_([line.seq - 1, line.seq + 1]))
-    found = {int(seq): str(batch) for seq, batch in reader.connection.execute(query)}
+    found: dict[int, str] = {}
+    for arm in _ARMS:
+        c = arm.columns
+        if arm.direction == line.direction:
+            same = [c[n] == getattr(line, n) for n in ("party", "stream", "epoch")]
+            query = arm.select([*same, c["seq"].in_([line.seq - 1, line.seq + 1])], ("seq", "batch_id"))
+            found |= {int(seq): str(batch) for seq, batch in reader.connection.execute(query)}
     return found.get(line.seq - 1), found.get(line.seq + 1)
-
-
-def facet_counts(reader: Reader, wanted: Wanted, name: str) -> Sequence[tuple[str, int]]:
-    """Batches per value of a column, under every other condition; the most frequent first."""
-    column = _LEDGER.c[name]
-    query = sa.select(column, sa.func.count()).where(*_terms(wanted, without=name)).group_by(column)
-    found = [(str(v), int(n)) for v, n in reader.connection.execute(query) if v is not None]
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
 
 def _line(row: sa.RowMapping) -> Line:

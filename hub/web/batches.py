@@ -31,10 +31,11 @@ from hub.web.batch_list import (
     RECEIVED,
     SENT,
     STATES,
+    Counts,
     Line,
     Wanted,
     count,
-    facet_counts,
+    counts,
     find,
     lines,
     neighbours,
@@ -78,9 +79,10 @@ def listing(ask: Ask) -> Response:
     """All batches of this node, newest first."""
     wanted = _wanted(ask)
     with ask.site.store.reading() as reader:
-        where = paging(ask, count(reader, wanted))
+        counted = counts(reader, wanted)
+        where = paging(ask, counted.total)
         rows = lines(reader, wanted, size=where.size, after=where.after, offset=where.offset)
-        found = _facets(ask, reader, wanted)
+    found = _facets(ask, counted)
     where = turned(ask, where, [r.key for r in rows])
     return ask.page(
         "batches/list.html", rows=rows, paging=where, facets=found, conditions=_CONDITIONS,
@@ -197,13 +199,13 @@ def _parties(ask: Ask) -> Mapping[str, str]:
     }
 
 
-def _facets(ask: Ask, reader: Reader, wanted: Wanted) -> tuple[Facet, ...]:
+def _facets(ask: Ask, counted: Counts) -> tuple[Facet, ...]:
     shown: tuple[tuple[str, str, Mapping[str, str]], ...] = (
         ("state", "状态", _WORDS), ("direction", "方向", {}), ("party", "节点", _parties(ask)),
         ("stream", "数据流", STREAMS),
     )  # fmt: skip
     return tuple(
-        facet(ask, name, label, [(v, words.get(v, v), n) for v, n in facet_counts(reader, wanted, name)])
+        facet(ask, name, label, [(v, words.get(v, v), n) for v, n in counted.facet(name)])
         for name, label, words in shown
     )
 

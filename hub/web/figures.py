@@ -6,7 +6,7 @@ SQL to frozen dataclasses; no value of a record. Decides what counts as an alarm
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,8 @@ VERIFY_FAILURES: Final = (
 )  # fmt: skip
 # A mark of this length in the audit log is looked at for alarms; older ones are in 审计日志.
 _RECENT: Final = 20_000
+# The marker of `decision.closed`, and the one state that closed ones stand in.
+_OPEN, _CLOSED, _SETTLED = "0", "1", "已生效"
 
 
 @dataclass(frozen=True)
@@ -76,25 +78,36 @@ def figures(reader: Reader) -> Figures:
         .where(EXTRACT.c.state == "done", RUN.c.state == "done")
         .group_by(EXTRACT.c.system)
     )
-    conflicts = sa.select(DECISION.c.state, sa.func.count()).group_by(DECISION.c.state)
+    # Open ones by their marker, for which there is an index; closed ones stand in one state and are the many.
+    open_ones = DECISION.c.closed == _OPEN
+    conflicts = sa.select(DECISION.c.state, sa.func.count()).where(open_ones).group_by(DECISION.c.state)
+    closed = sa.select(sa.func.count()).select_from(DECISION).where(DECISION.c.closed == _CLOSED)
+    by_peer = sa.select(INBOX.c.party, INBOX.c.verdict, sa.func.count(), sa.func.max(INBOX.c.decided_at)).group_by(
+        INBOX.c.party, INBOX.c.verdict
+    )
     failures = sa.select(sa.func.count()).where(AUDIT_EVENT.c.action.in_([e.value for e in VERIFY_FAILURES]))
-    open_run = sa.select(sa.func.min(DECISION.c.opened_run)).where(DECISION.c.state != "已生效").scalar_subquery()
+    open_run = sa.select(sa.func.min(DECISION.c.opened_run)).where(open_ones).scalar_subquery()
+    settled = int(ask(closed).scalar_one())
+    peers = [(str(p), str(v or ""), int(n), str(t or "")) for p, v, n, t in ask(by_peer)]
     return Figures(
         sources={s: e for s, e in ask(by_system) if s and e},
         last_run=ask(sa.select(sa.func.max(RUN.c.ended))).scalar_one(),
-        conflicts={s or "": n for s, n in ask(conflicts)},
+        conflicts={s or "": n for s, n in ask(conflicts)} | ({_SETTLED: settled} if settled else {}),
         oldest_open=ask(sa.select(RUN.c.ended).where(RUN.c.run_no == open_run)).scalar_one_or_none(),
         quarantined=ask(sa.select(sa.func.count()).select_from(QUARANTINE).where(_open())).scalar_one(),
         outbox={s or "": n for s, n in ask(sa.select(OUTBOX.c.state, sa.func.count()).group_by(OUTBOX.c.state))},
         last_sent=ask(sa.select(sa.func.max(OUTBOX.c.sealed_at))).scalar_one(),
-        inbox={
-            p: t for p, t in ask(sa.select(INBOX.c.party, sa.func.max(INBOX.c.decided_at)).group_by(INBOX.c.party)) if t
-        },
-        inbox_verdicts={
-            v or "": n for v, n in ask(sa.select(INBOX.c.verdict, sa.func.count()).group_by(INBOX.c.verdict))
-        },
+        inbox={p: t for p, _, _, t in sorted(peers, key=lambda peer: peer[3]) if t},
+        inbox_verdicts=_summed_by((v, n) for _, v, n, _ in peers),
         verify_failures=ask(failures).scalar_one(),
     )
+
+
+def _summed_by(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, n in pairs:
+        found[name] = found.get(name, 0) + n
+    return found
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ def last_batches(reader: Reader, most: int = 8) -> tuple[Batch, ...]:
         sa.select(OUTBOX).order_by(OUTBOX.c.sealed_at.desc(), OUTBOX.c.seq.desc()).limit(most)
     ).mappings()
     taken = reader.connection.execute(
-        sa.select(INBOX).order_by(INBOX.c.decided_at.desc(), INBOX.c.seq.desc()).limit(most)
+        sa.select(INBOX).order_by(INBOX.c.received_at.desc(), INBOX.c.seq.desc()).limit(most)
     ).mappings()
     found = [
         Batch(r["stream"][:2], "发出", r["batch_id"], r["verdict"] or r["state"], _rows(r), r["sealed_at"] or "")

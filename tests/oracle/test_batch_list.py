@@ -14,7 +14,7 @@ from hub.catalog import Catalog
 from hub.store import Reader, Store, open_store
 from hub.store.ledger import INBOX, OUTBOX, RECEIPT
 from hub.store.registry_tables import DOWN_BATCH
-from hub.web.batch_list import Wanted, count, facet_counts, find, lines, neighbours
+from hub.web.batch_list import Wanted, count, counts, find, lines, neighbours
 
 _DAY, _NEXT = "2026-03-01T08:00:00Z", "2026-03-02T08:00:00Z"
 _COUNTS = {"rows_i": 3, "rows_u": 2, "rows_d": 1}
@@ -42,7 +42,7 @@ ROWS: dict[sa.Table, list[dict[str, Any]]] = {
         {**_batch("41", 2), **_COUNTS, "party": "41", "verdict": "PARTIAL", "received_at": _NEXT, "quarantined": None},
     ],
     DOWN_BATCH: [
-        {**_batch("41", n, "down-codes"), **_COUNTS, "party": "41", "sealed_at": _DAY, "bytes": 90,
+        {**_batch("41", n, "dn-codes"), **_COUNTS, "party": "41", "sealed_at": _DAY, "bytes": 90,
          "shipped_at": _NEXT if n > 1 else None, "acked_at": _NEXT if n > 2 else None}
         for n in (1, 2, 3)
     ],
@@ -55,8 +55,8 @@ STATES = {
     "13-up-main-e0001-s0000000001": "CLOSED", "13-up-main-e0001-s0000000002": "SENT",
     "41-up-main-e0001-s0000000001": "APPLIED", "41-up-main-e0001-s0000000002": "PARTIAL",
     "41-up-main-e0001-s0000000003": "REFUSED",
-    "41-down-codes-e0001-s0000000001": "SEALED", "41-down-codes-e0001-s0000000002": "SHIPPED",
-    "41-down-codes-e0001-s0000000003": "ACKED",
+    "41-dn-codes-e0001-s0000000001": "SEALED", "41-dn-codes-e0001-s0000000002": "SHIPPED",
+    "41-dn-codes-e0001-s0000000003": "ACKED",
 }  # fmt: skip
 WANTED = (
     Wanted(),
@@ -87,13 +87,13 @@ def beside(store: Store, catalog: Catalog, tmp_path: Path) -> Iterator[tuple[Sto
 
 def _shown(reader: Reader, wanted: Wanted) -> list[Any]:
     """Everything a page of the list asks."""
-    everything = lines(reader, wanted, size=100)
-    assert count(reader, wanted) == len(everything)
+    everything, found = lines(reader, wanted, size=100), counts(reader, wanted)
+    assert count(reader, wanted) == found.total == len(everything)
     pages = [lines(reader, wanted, size=3, offset=3)]
     if everything:
         pages.append(lines(reader, wanted, size=3, after=everything[0].key))
     told = [(line, line.digest, neighbours(reader, line)) for line in everything]
-    return [told, pages, [facet_counts(reader, wanted, n) for n in ("direction", "party", "stream", "state")]]
+    return [told, pages, [found.facet(n) for n in ("direction", "party", "stream", "state")]]
 
 
 def test_the_list_of_batches_is_the_same_on_oracle(beside: tuple[Store, Store]) -> None:

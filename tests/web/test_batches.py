@@ -20,7 +20,7 @@ from hub.roles import Grant, Scope
 from hub.roles_store import add_operator
 from hub.settings import open_node
 from hub.trust_read import read_history
-from hub.web.batch_list import Line, Wanted, count, facet_counts, lines
+from hub.web.batch_list import Line, Wanted, count, counts, lines
 from pipelines.lab.setup import Lab
 from tests.ministry.conftest import applied_template, province, shipped_template
 from tests.ministry.forge import Province
@@ -67,7 +67,7 @@ def test_every_facet_counts_what_its_list_would_show(ministry_console: Console) 
     with ministry_console.store.reading() as reader:
         assert count(reader, Wanted()) > 0
         for name in ("direction", "party", "stream", "state"):
-            for value, n in facet_counts(reader, Wanted(), name):
+            for value, n in counts(reader, Wanted()).facet(name):
                 wanted = replace(Wanted(), **{name: (value,)})  # type: ignore[arg-type]
                 assert count(reader, wanted) == n == len(lines(reader, wanted, size=100))
 

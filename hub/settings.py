@@ -180,7 +180,7 @@ class Node:
         """The node's secret for record numbers; `NotInitialisedError` without one."""
         path = self.keys / "record.secret"
         if not path.is_file():
-            raise NotInitialisedError("E1001", "节点密钥不存在", where="keys/record.secret", step="先运行 hub lab init")
+            raise NotInitialisedError("E1001", "节点密钥不存在", where="keys/record.secret", step="从备份恢复该文件")
         return bytes.fromhex(path.read_text().strip())
 
 
@@ -221,7 +221,7 @@ def open_node(folder: Path, **flags: object) -> Node:
             "E1002",
             "这里没有节点",
             where=str(file.name),
-            step="用 --node 指定含 hub.toml 的节点目录，或先运行 hub lab init",
+            step="用 --node 指定含 hub.toml 的节点目录；新建用 hub init，试验用 hub lab init",
         )
     try:
         given = {k: v for k, v in flags.items() if v is not None}

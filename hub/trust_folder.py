@@ -141,9 +141,9 @@ def read(folder: Path, name: str, limit: int = MAX_BYTES) -> bytes:
         with (folder / name).open("rb") as file:
             content = file.read(limit + 1)
     except FileNotFoundError:
-        raise NotInitialisedError(
-            "E1001", "节点密钥或信任材料不存在", where=where, step="先运行 hub lab init，或从备份恢复该文件"
-        ) from None
+        own = "用 hub key gen、hub key install 生成并装入，" if folder.name != "trust" else "用 hub key accept 收下，"
+        step = f"新节点{own}或从备份恢复该文件"
+        raise NotInitialisedError("E1001", "节点密钥或信任材料不存在", where=where, step=step) from None
     except OSError:
         raise unreadable(where) from None
     if len(content) > limit:

@@ -1,4 +1,4 @@
-"""Each of the 71 rules on a real round: a record that breaks it is found by it, a record that does not is not."""
+"""Each rule on a real round: a record that breaks it is found by it, a record that does not is not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ def hits(cases: Cases, tmp_path_factory: pytest.TempPathFactory) -> Hits:
 
 
 def test_every_rule_of_the_model_has_a_case() -> None:
-    assert len(CATALOG.rules) == 71
     assert CASES.falls.keys() | OF_A_ROUND == CATALOG.rules.keys()
 
 

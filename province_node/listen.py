@@ -182,8 +182,10 @@ def _judge(ear: _Ear, found: list[_Fetched]) -> list[Accepted]:
         tip = receipt.digest
         of_digest.pop(receipt.digest)
     for fetched in of_digest.values():
-        apart = refused("E_RECEIPT", "回执链不连续", where=fetched.receipt.name)
-        _ignore(ear, fetched.receipt.name, fetched.envelope, apart)
+        closed = fetched.receipt.stream_id.epoch < stream_id.epoch
+        words = "该期次已关闭" if closed else "回执链不连续"
+        apart = refused("E_RECEIPT", words, where=fetched.receipt.name)
+        _ignore(ear, fetched.receipt.name, fetched.envelope, apart, once=closed)
     return accepted
 
 
@@ -275,11 +277,14 @@ def _keep(transaction: Transaction, ear: _Ear, fetched: _Fetched, key: Mapping[s
     transaction.connection.execute(sa.insert(RECEIPT), row)
 
 
-def _ignore(ear: _Ear, name: str, envelope: bytes, error: RefusedError) -> None:
-    """Alarm, and one audit record per content of the file."""
-    ear.ignored.append(Ignored(name, error.code, error.sentence()))
+def _ignore(ear: _Ear, name: str, envelope: bytes, error: RefusedError, *, once: bool = False) -> None:
+    """Alarm, and one audit record per content of the file. `once`: the alarm too, because nothing can end it: what a
+    restored node has lost of a closed epoch stays unknown to it."""
     with ear.store.begin() as transaction:
-        note_disbelief(transaction, Event.RECEIPT_IGNORED, name, envelope, error, node=ear.node.party, at=ear.at)
+        event = Event.RECEIPT_IGNORED
+        new = note_disbelief(transaction, event, name, envelope, error, node=ear.node.party, at=ear.at)
+    if new or not once:
+        ear.ignored.append(Ignored(name, error.code, error.sentence()))
 
 
 def _counts(receipt: Receipt) -> dict[str, int]:

@@ -8,14 +8,14 @@ field may be shown plain is the tracer's, every other field is masked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from hub.catalog import Entity, Field
 from hub.lineage import Tracer
-from hub.masking import is_masked, mask_key, mask_value
+from hub.masking import is_masked, mask_key
 from hub.store import Reader
 from hub.store.ledger import EXTRACT, QUARANTINE
 from hub.web.filters import moment
@@ -157,28 +157,50 @@ def _place(tracer: Tracer, entity: Entity, source: str, rid: str | None) -> tupl
     return read_at, place, f"直连读取，无签名；抽取文件摘要 {str(digest)[:19]}…" if digest else "—"
 
 
-def clash_of(tracer: Tracer, entity: Entity, standing: Sequence[Mapping[str, Any]], field: str | None) -> Clash:
+def clash_of(
+    tracer: Tracer, entity: Entity, standing: Sequence[Mapping[str, Any]], field: str | None, rule: str | None
+) -> Clash:
     """What differs between rows that exclude each other; masked, but for the field the clash is about where released: a
-    view is audited by field (console 1)."""
-    heads, raws = [], []
-    for said in standing[:MOST]:
-        found = source_row(tracer, entity, said["source"], said["src_rid"])
-        raw = found.get("raw") or {}
+    view is audited by field (console 1). What differs is told by the values themselves, whatever their masks."""
+    rows = _rows(tracer.reader, entity, standing, rule)
+    heads, bare, told = [], [], []
+    for source, key, rid in rows[:MOST]:
+        found = source_row(tracer, entity, source, rid)
         place = f"抽取 {found['extract_no']} 第 {found['line']} 行" if found else "—"
-        heads.append((source_name(tracer.catalog, said["source"]), mask_key(entity, said["natural_key"]) or "", place))
-        raws.append({k.rpartition(".")[2].split(":")[0]: "" if v is None else str(v) for k, v in raw.items()})
-    names = list(dict.fromkeys(name for raw in raws for name in raw))
+        heads.append((source_name(tracer.catalog, source), mask_key(entity, key) or "", place))
+        bare.append(_raw(replace(tracer, plain=True), entity, source, rid))
+        told.append(_raw(replace(tracer, plain=False), entity, source, rid))
     lines, same = [], 0
-    for name in names:
-        values = tuple(raw.get(name, "") for raw in raws)
-        asked = name == field
+    for name in dict.fromkeys(name for raw in bare for name in raw):
+        asked, one = name == field, entity.by_name.get(name)
+        values = tuple(raw.get(name, "") for raw in bare)
         if len(set(values)) == 1 and not asked:
             same += 1
             continue
-        one = entity.by_name.get(name)
-        labels = (code_label(tracer.catalog, one, v) if v and not (one and is_masked(one)) else "" for v in values)
-        told = (v if asked else mask_value(one, v) or "" for v in values)
-        shown = tuple(f"{v} {label}".strip() or EMPTY for v, label in zip(told, labels, strict=True))
-        lines.append((one.cn if one is not None else UPDATED_NAME if name == UPDATED else name, shown, asked))
-    rows = max([len(standing), *(int(s["rows_named"] or 1) for s in standing)])  # rows of one key are one of them here
-    return Clash(tuple(heads), tuple(lines), same, rows - len(heads))
+        seen = values if asked and tracer.plain else tuple(raw.get(name, "") for raw in told)
+        labels = (code_label(tracer.catalog, one, v) if v and not (one and is_masked(one)) else "" for v in seen)
+        shown = tuple(f"{v} {label}".strip() or EMPTY for v, label in zip(seen, labels, strict=True))
+        cn = one.cn if one is not None else UPDATED_NAME if name == UPDATED else name
+        alike = len(set(shown)) == 1 < len(set(values))
+        lines.append((f"{cn}（各值不同，脱敏后相同）" if alike else cn, shown, asked))
+    named = max([len(rows), *(int(s["rows_named"] or 1) for s in standing)])
+    return Clash(tuple(heads), tuple(lines), same, named - len(heads))
+
+
+def _rows(
+    reader: Reader, entity: Entity, standing: Sequence[Mapping[str, Any]], rule: str | None
+) -> list[tuple[str, str, str]]:
+    """(source, key, place) of the rows of a clash. Rows of one key are one row of the conflict; quarantine holds each."""
+    rows = {(s["source"], s["natural_key"], s["src_rid"]): None for s in standing}
+    if any(int(s["rows_named"] or 1) > len(standing) for s in standing):
+        q, keys = QUARANTINE.c, sorted({s["natural_key"] for s in standing})
+        query = sa.select(q.source, q.natural_key, q.src_rid).where(
+            q.entity == entity.name, q.rule == rule, q.natural_key.in_(keys), q.closed_run.is_(None)
+        )
+        rows |= {tuple(r): None for r in reader.connection.execute(query.order_by(q.src_rid))}
+    return list(rows)
+
+
+def _raw(tracer: Tracer, entity: Entity, source: str, rid: str | None) -> dict[str, str]:
+    raw = source_row(tracer, entity, source, rid).get("raw") or {}
+    return {k.rpartition(".")[2].split(":")[0]: "" if v is None else str(v) for k, v in raw.items()}

@@ -116,7 +116,9 @@ def dossier(reader: Reader, catalog: Catalog, node: Node, row: Mapping[str, Any]
         rule_message=rule.message if rule is not None else "",
         said=said if not conflict.clash else (),
         same_mask=len({s.value for s in conflict.sources}) > len({s.value for s in said}),
-        clash=clash_of(tracer, entity, standing, row["field"]) if conflict.clash and not conflict.case else None,
+        clash=clash_of(tracer, entity, standing, row["field"], row["rule"])
+        if conflict.clash and not conflict.case
+        else None,
         neighbours=_neighbours(catalog, entity, golden, row["field"]) if golden else _unpublished(tracer, entity, row),
         published=golden is not None,
         others=_others(reader, catalog, row),

@@ -90,6 +90,7 @@ def test_the_ministrys_case_is_answered_in_the_same_queue(page: Page, desk: Desk
     sign_in(page, desk, "业务员", "/conflicts?origin=case")
     assert total(page.content()) == 1
     assert "江苏省" in page.inner_text("tbody")
+    page.wait_for_selector(".facets section")  # htmx has begun
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_selector("h2:has-text('部级核查 C00000001')")

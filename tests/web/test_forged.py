@@ -150,3 +150,14 @@ def test_who_is_refused_is_still_signed_in_and_finds_the_way_back(console: Conso
         assert "返回我的工作台" in answer.text
         assert 'href="/conflicts"' in answer.text, "the menu"
         assert 'href="/signin"' not in answer.text
+
+
+def test_a_comment_that_came_too_late_is_kept_where_it_was_typed(desk: Desk) -> None:
+    number, client = desk.planted["MZM"][2], desk.as_("业务主管")
+    before = row_of(desk, number)
+    form = {"version": "0", "events": "0", "do": "comment", "note": "学校已来函说明"}
+    late = desk.post(client, f"/conflicts/{number}/comment", form)
+    assert late.status_code == 409
+    assert late.text.count("学校已来函说明") == 1, "not in the field of the decision"
+    assert re.search(r"<span>备注</span><textarea[^>]*>学校已来函说明<", late.text)
+    assert row_of(desk, number) == before

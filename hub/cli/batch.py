@@ -10,7 +10,7 @@ from rich.console import Console
 from hub.cli.output import Progress, emit, table
 from hub.cli.shell import shell_of
 from hub.errors import UsageError, VerificationError
-from hub.evidence.kept import Kept, kept_batches, verify_batch
+from hub.evidence.kept import Kept, kept_batches, undecided_batches, verify_batch
 from hub.evidence.stored import Check
 from hub.keyring import open_keyring
 from hub.words import word
@@ -23,11 +23,11 @@ MARKS = {True: "✔", False: "✘", None: "·"}
 
 @app.command("ls")
 def list_batches(ctx: typer.Context) -> None:
-    """本节点的批次：省级为发件箱，部级为收件箱。"""
+    """本节点的批次：省级为发件箱，部级为收件箱，末尾为尚未定案的。"""
     shell = shell_of(ctx)
     node = shell.open_node()
     with shell.open_store(node).reading() as reader:
-        rows = [_line(kept) for kept in kept_batches(reader, node)]
+        rows = [_line(kept) for kept in (*kept_batches(reader, node), *undecided_batches(reader, node))]
 
     def render(console: Console) -> None:
         if not rows:
@@ -44,9 +44,9 @@ def _line(kept: Kept) -> dict[str, Any]:
     return {
         "batch_id": kept.batch_id,
         "state": kept.state,
-        "inserted": kept.row["rows_i"],
-        "updated": kept.row["rows_u"],
-        "deleted": kept.row["rows_d"],
+        "inserted": kept.row.get("rows_i"),
+        "updated": kept.row.get("rows_u"),
+        "deleted": kept.row.get("rows_d"),
         "files": len(manifest.files) if manifest else None,
         "bytes": sum(f.digest.cms_size for f in manifest.files) if manifest else None,
         "at": kept.moment,

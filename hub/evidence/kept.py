@@ -115,9 +115,20 @@ def kept_batches(reader: Reader, node: Node, batch: str | None = None) -> Iterat
         query = query.where(*_named(table, batch))
     rows = reader.connection.execute(query).mappings().all()
     if batch is not None and not rows:
-        raise UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")
+        yield _undecided(reader, node, batch)
     for row in rows:
         yield _kept(reader, node, dict(row), ours)
+
+
+def undecided_batches(reader: Reader, node: Node) -> Iterator[Kept]:
+    """What was answered and has no place in its stream yet: refused, parked, held, or left behind by its epoch."""
+    if node.settings.role == "province":
+        return
+    c, same = RECEIPT.c, [RECEIPT.c[n] == INBOX.c[n] for n in ("party", "stream", "epoch", "seq")]
+    query = sa.select(c.name).outerjoin(INBOX, sa.and_(*same)).where(INBOX.c.seq.is_(None), c.receipt_no == 1)
+    names = reader.connection.execute(query.order_by(c.party, c.stream, c.epoch, c.seq)).scalars().all()
+    for name in names:
+        yield _undecided(reader, node, str(name).removesuffix(".receipt1.dsse"))
 
 
 def _kept(reader: Reader, node: Node, row: Row, ours: bool) -> Kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import time
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hub.batch.manifest import RowCounts, Watermark
+from hub.cli import main
+from hub.cli.shell import Shell
 from hub.errors import UsageError
 from ministry_node.release import release, void
 from tests.ministry.forge import Forged, Province
@@ -226,6 +229,26 @@ def test_row_54_one_person_alone_releases_and_voids_nothing(province: Province) 
             with pytest.raises(UsageError, match="E1008"):
                 act(province.ministry, forged.manifest.batch_id, **{**TWO, **persons}, at=AT)
     assert (province.state(), events(province.ministry)) == (before, trail)
+
+
+def test_a_held_batch_is_listed_shown_and_verified_before_anybody_decides(
+    province: Province, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shell, "now", lambda _shell: AT)
+    forged = province.batch([("xs_jtcy", province.changes("xs_jtcy", 459, "D"))])
+    province.upload(forged)
+    assert province.decide().verdict == "HELD"
+    batch, node = forged.manifest.batch_id, ("--json", "--node", str(province.ministry.folder))
+
+    def asked(*words: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*node, "batch", *words]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert [(b["batch_id"], b["state"]) for b in asked("ls")["batches"]][1:] == [(batch, "HELD")]
+    assert asked("show", batch)["manifest"]["files"][0]["deleted"] == 459
+    assert asked("verify", batch)["failed"] == 0
 
 
 @pytest.mark.row(54, "delete 3 % of a province", "HELD, two persons, audited")

@@ -158,10 +158,17 @@ def sign_file(shell: Shell, file: Path, key: Path, cert: Path, following: str) -
     def render(console: Console) -> None:
         tell_words(console, statement)
         console.print(f"已签名：第 {number} 个签名，密钥 {signer.keyid[:19]}…")
-        more = f"运行 {following}" if number >= 2 else "交另一位密钥持有人签名"
+        more = _ready(statement, following) if number >= 2 else "交另一位密钥持有人签名"
         console.print(f"下一步：{more}。")
 
     emit(shell, document, render)
+
+
+def _ready(statement: EpochGrant | DrStatement, following: str) -> str:
+    """Who takes what is signed: grants of down streams are accepted at both tiers, the others are published."""
+    if isinstance(statement, EpochGrant) and statement.stream_id.direction == "dn":
+        return "由部级与该省各自运行 hub key accept"
+    return f"运行 {following}"
 
 
 def words_of(statement: EpochGrant | DrStatement) -> dict[str, Any]:
@@ -193,7 +200,7 @@ def tell_words(console: Console, statement: EpochGrant | DrStatement) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """A small file a person named. UsageError E1063 when it cannot be read."""
+    """A small file a person named. UsageError E1070 when it cannot be read."""
     try:
         with path.open("rb") as file:
             body = file.read(_CAP + 1)

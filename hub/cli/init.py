@@ -85,6 +85,16 @@ def _of_province(party: str, file: Path | None, database: str | None, transport:
 
 def _steps(node: Node, *, pinned: bool) -> list[str]:
     here = f"hub --node {node.folder}"
+    if node.settings.role == "ministry":
+        return [
+            f"{here} db upgrade　（数据库口令放进 HUB_DATABASE；由数据库管理员执行时加 --sql）",
+            f"{here} key gen --by 甲 --second 乙　生成签名与解密密钥，把 keys/next 中的证书请求交教育 CA",
+            f"{here} key install 证书.pem　装入签名、加密两张证书",
+            f"{here} key found …　起草第 1 版信任清单，两位离线密钥保管人签名（hub key sign）",
+            *([] if pinned else [f"{here} key pin 密钥号 密钥号 密钥号　写入三把离线密钥的密钥号"]),
+            f"{here} key accept trust-list-000001.dsse　收下该清单",
+            f"{here} doctor　（逐步写法见 deploy/runbooks/first-network.md）",
+        ]
     return [
         f"{here} db upgrade　（数据库口令放进 HUB_DATABASE；由数据库管理员执行时加 --sql）",
         f"{here} key gen --by 经办人　生成签名与解密密钥，把 keys/next 中的证书请求交教育 CA",

@@ -153,12 +153,13 @@ def sign_file(shell: Shell, file: Path, key: Path, cert: Path, following: str) -
     signer = DevelopmentFileSigner.load(read_file(key), certificate, where=key.name)
     write_file(file, add_signature(body, signer, where=file.name))
     number = len(before) + 1
-    document = {"file": file.name, "statement": words_of(statement), "signatures": number, "signer": signer.keyid}
+    more = _ready(statement, following) if number >= 2 else "交另一位密钥持有人签名"
+    signed = {"signatures": number, "signer": signer.keyid, "next": more}
+    document = {"file": file.name, "statement": words_of(statement), **signed}
 
     def render(console: Console) -> None:
         tell_words(console, statement)
         console.print(f"已签名：第 {number} 个签名，密钥 {signer.keyid[:19]}…")
-        more = _ready(statement, following) if number >= 2 else "交另一位密钥持有人签名"
         console.print(f"下一步：{more}。")
 
     emit(shell, document, render)

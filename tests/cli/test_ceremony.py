@@ -57,7 +57,9 @@ class Ceremony:
         for name, purpose in (("root1", "sign"), ("root2", "sign"), ("root3", "sign"), ("escrow", "enc")):
             made = self.hub("key", "holder", root / name, "--name", name, "--purpose", purpose)
             self.hub("ca", "issue", made["request"], "--ca", root / "ca", "--out", root / name / "cert.pem")
-        self.hub("init", self.ministry, "--ministry", "--transport", f"folder:{root / 'exchange'}")
+        made = self.hub("init", self.ministry, "--ministry", "--transport", f"folder:{root / 'exchange'}")
+        assert any("key gen --by 甲 --second 乙" in step for step in made["next"])
+        assert any("key found" in step for step in made["next"])
         self.hub("--node", self.ministry, "db", "upgrade")
         self.certify(self.ministry, "moe")
         roots = [word for n in (1, 2, 3) for word in ("--root", root / f"root{n}" / "cert.pem")]
@@ -99,7 +101,8 @@ class Ceremony:
         for file in files:
             for n in (2, 3):
                 key, cert = root / f"root{n}" / "sign.key.pem", root / f"root{n}" / "cert.pem"
-                self.hub("epoch", "sign", file, "--key", key, "--cert", cert)
+                signed = self.hub("epoch", "sign", file, "--key", key, "--cert", cert)
+            assert ("hub key accept" in signed["next"]) == ("-dn-" in Path(file).name)
         self.hub("--node", self.ministry, "key", "accept", *files[:3])
         self.hub("--node", self.ministry, "epoch", "publish", files[3])
         self.hub("--node", node, "key", "accept", *files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import openpyxl
 import pytest
@@ -118,8 +119,9 @@ def test_an_interrupted_bulk_says_so_and_is_taken_up_by_its_person(desk: Desk, m
     assert "该任务已中断" in client.get(f"/jobs/{op_no}").text
     assert desk.post(desk.as_("业务主管"), f"/jobs/{op_no}/stop").status_code == 403, "another's operation"
     assert desk.post(client, f"/jobs/{op_no}/go-on").status_code == 303
-    for _ in range(200):
+    for _ in range(1200):  # a minute is the end of patience, not a measure
         if "hx-get" not in client.get(f"/jobs/{op_no}").text:
             break
+        time.sleep(0.05)
     row = next(r for r in desk.rows("bulk_operation") if r["op_no"] == op_no)
     assert (row["state"], row["done"]) == ("已完成", seen.able)

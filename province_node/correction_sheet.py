@@ -12,13 +12,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from hub.catalog import Catalog
+from hub.labels import code_label
 from hub.masking import is_masked, mask_key, mask_value
 from hub.store import Reader, Store
 from hub.store.decision_tables import CORRECTION, DECISION
 from hub.web.filters import moment
 from quality.decisions_query import Filter, conditions, within
 from quality.decisions_store import PENDING, Acting
-from quality.decisions_words import code_label, source_said
+from quality.decisions_words import source_said
 from quality.places import school_names
 from quality.reasons import reasons
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hub.catalog import Catalog, Field
+from hub.labels import code_label
 from hub.masking import is_masked, mask_key, mask_value
 from quality.decisions import State
 from quality.decisions_store import as_value
@@ -64,14 +65,6 @@ def value_shown(catalog: Catalog, field: Field | None, value: str | None, *, pla
     label = code_label(catalog, field, value)
     shown = value if plain else mask_value(field, value) or EMPTY
     return f"{shown} {label}" if label else shown
-
-
-def code_label(catalog: Catalog, field: Field | None, value: str) -> str:
-    """汉族, 石家庄市: for a value of a field with a code table or a division; empty otherwise."""
-    if field is not None and field.kind in ("division", "division_history"):
-        return catalog.codes.division_names.get(value, "")
-    table = catalog.codes.tables.get(field.code) if field is not None and field.code else None
-    return (table.codes.get(value, "") if table is not None and table.codes else "") or ""
 
 
 def source_said(catalog: Catalog, source: str | None) -> str:

@@ -22,6 +22,7 @@ from hub.catalog import Catalog, Entity
 from hub.errors import HubError, UsageError
 from hub.evidence.kept import Kept, find
 from hub.keyring import Keyring
+from hub.labels import with_label
 from hub.masking import mask_column, swept
 from hub.settings import Node
 from hub.store import Reader
@@ -65,7 +66,7 @@ def preview(
     """
     entity = catalog.entities.get(entry.entity)
     if source is not None:
-        return _read(source, entity, offset, size)
+        return _read(source, catalog, entity, offset, size)
     stored = find(kept.folders, entry.name)
     if stored is None:
         raise UsageError("E1471", "本节点已不再保存这个文件的内容", where=entry.name, step="向对方节点查看")
@@ -74,10 +75,10 @@ def preview(
     with tempfile.TemporaryDirectory(prefix="preview-", dir=node.work) as folder:
         plain = Path(folder) / "part.parquet"
         decrypt_file(stored, plain, key, cert, expect=entry.digest)
-        return _read(plain, entity, offset, size)
+        return _read(plain, catalog, entity, offset, size)
 
 
-def _read(path: Path, entity: Entity | None, offset: int, size: int) -> Preview:
+def _read(path: Path, catalog: Catalog, entity: Entity | None, offset: int, size: int) -> Preview:
     try:
         with pq.ParquetFile(path) as file:
             total = file.metadata.num_rows
@@ -86,7 +87,7 @@ def _read(path: Path, entity: Entity | None, offset: int, size: int) -> Preview:
     except pa.ArrowInvalid as error:
         raise HubError("E1472", "文件内容读不出来", where=path.name, step="重新验证该批次") from error
     names = tuple(table.column_names)
-    columns = [_texts(entity, name, table.column(name)) for name in names]
+    columns = [_texts(catalog, entity, name, table.column(name)) for name in names]
     heads = tuple((name, _label(entity, name)) for name in names)
     return Preview(total, begin, heads, tuple(zip(*columns, strict=True)))
 
@@ -103,14 +104,14 @@ def _rows(file: pq.ParquetFile, begin: int, size: int) -> pa.Table:
     return pa.concat_tables(parts) if parts else file.schema_arrow.empty_table()
 
 
-def _texts(entity: Entity | None, name: str, column: Any) -> list[str]:
+def _texts(catalog: Catalog, entity: Entity | None, name: str, column: Any) -> list[str]:
     field_ = entity.by_name.get(name) if entity else None
     if field_ is not None:
         column = mask_column(field_, column.combine_chunks())
     values = ["" if v is None else str(v) for v in column.to_pylist()]
     if name == "op":
         return [_DONE.get(v, v) for v in values]
-    return values if field_ is not None else [swept(v) for v in values]
+    return [with_label(catalog, field_, v) if field_ is not None else swept(v) for v in values]
 
 
 def _label(entity: Entity | None, name: str) -> str:

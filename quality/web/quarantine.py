@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from starlette.responses import Response
 
 from hub.audit import Event, append
+from hub.labels import with_label
 from hub.lineage import Tracer
 from hub.masking import mask_key
 from hub.store.ledger import NO_FIELD, RUN
@@ -110,6 +111,7 @@ def detail(ask: Ask) -> Response:
     return ask.page(
         "quarantine/detail.html", entity=entity, rows=rows, sources=sources, names=names, key=_keyed(ask),
         broken=broken, rules=ask.site.catalog.rules, words=_words(ask), province=held.province, no_field=NO_FIELD,
+        labelled=lambda name, value: with_label(ask.site.catalog, entity.by_name.get(name), str(value)),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hub.catalog import Catalog
+from hub.labels import code_label
 from hub.masking import is_masked
 from hub.roles import rights
 from hub.roles_store import ACTIVE, operators
@@ -18,7 +19,6 @@ from quality.decisions_query import NONE
 from quality.decisions_words import (
     EMPTY,
     SOURCES,
-    code_label,
     entity_name,
     field_name,
     field_of,

@@ -58,6 +58,7 @@ def test_no_identity_number_stands_in_a_list_a_detail_or_the_error_file(console:
     assert link
     detail = clerk.get(link[1]).text
     assert "来源行的值（已脱敏）" in detail
+    assert re.search(r"<th>性别码</th><td>[12] [男女]性", detail), "codes with what they stand for"
     assert "怎样重新检查" in detail
     answer = clerk.get("/quarantine/export.xlsx?entity=xs")
     sheet = openpyxl.load_workbook(io.BytesIO(answer.content), read_only=True)["sheet1"]

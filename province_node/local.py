@@ -148,8 +148,10 @@ def ingest_supplements(
 ) -> Locals:
     """Takes the read files into the state: one extract number per file, one pass per template and entity.
 
-    Rows of the waiting area are reviewed already; those of the folder are when `reviewed` says so.
+    A file that says what it said keeps its number, and so its rows their lineage, open issues and turn among the school's
+    files. Rows of the waiting area are reviewed already; those of the folder are when `reviewed` says so.
     """
+    before = {(n, s): int(e) for n, s, e in con.execute("SELECT name, sha256, number FROM local_number").fetchall()}
     done = Locals(alarms=[s for s in supplements if isinstance(s, Alarm)])
     folder.mkdir(parents=True, exist_ok=True)
     of_template: dict[tuple[str, bool], list[pa.Table]] = {}
@@ -157,15 +159,12 @@ def ingest_supplements(
     for item in supplements:
         if isinstance(item, Alarm):
             continue
-        number = first_number + done.files
+        number = before.get((item.name, item.sha256), first_number + done.files)
         rows = item.rows.append_column("_ext", pa.array([number] * item.rows.num_rows, pa.int32()))
         of_template.setdefault((item.template, item.waiting is not None), []).append(rows)
         taken[number] = item
         done.files += 1
-        con.execute(
-            "INSERT INTO local_file VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256",
-            [item.name, item.sha256],
-        )
+        _note_file(con, item, number)
     faults = _ingest_templates(con, catalog, of_template, folder, first_number, reviewed, done)
     for number, item in taken.items():
         own = [
@@ -180,6 +179,18 @@ def ingest_supplements(
         if item.waiting is not None:
             done.waiting[item.waiting] = number
     return done
+
+
+def _note_file(con: duckdb.DuckDBPyConnection, item: Supplement, number: int) -> None:
+    con.execute(
+        "INSERT INTO local_file VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256",
+        [item.name, item.sha256],
+    )
+    con.execute(
+        "INSERT INTO local_number VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, "
+        "number = excluded.number",
+        [item.name, item.sha256, number],
+    )
 
 
 def _ingest_templates(

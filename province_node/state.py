@@ -38,6 +38,7 @@ def open_state(node: Node, catalog: Catalog, *, today: str) -> duckdb.DuckDBPyCo
         "CREATE TABLE IF NOT EXISTS watermark (source_table VARCHAR PRIMARY KEY, high_mark VARCHAR, rows_seen BIGINT)"
     )
     con.execute("CREATE TABLE IF NOT EXISTS local_file (name VARCHAR PRIMARY KEY, sha256 VARCHAR)")
+    con.execute("CREATE TABLE IF NOT EXISTS local_number (name VARCHAR PRIMARY KEY, sha256 VARCHAR, number INTEGER)")
     con.execute("CREATE TABLE IF NOT EXISTS tombstone (entity VARCHAR, pk VARCHAR, row_ver BIGINT)")
     con.execute("CREATE TABLE IF NOT EXISTS open_issue (digest VARCHAR)")
     con.execute("CREATE TABLE IF NOT EXISTS open_conflict (digest VARCHAR)")

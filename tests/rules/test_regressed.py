@@ -21,6 +21,10 @@ def test_a_full_reading_under_changed_definitions_keeps_marks_and_open_issues(tm
     teacher = world.put("jzg", p.teacher(60), {"XM": "/"}, Expect("隔离", ("WZ01",)), "nameless")
     world.raw("S2", "JZG_JBXX", p.told("jzg", p.teacher(61)))
     world.raw("S2", "JZG_JBXX", p.told("jzg", p.teacher(61)) | {"XM": "某某某"})
+    world.sheets[f"校内机构_{p.A}.xlsx"] = [
+        ["机构号", "机构名称", "隶属上级机构号", "机构有效标识", "是否实体", "负责人号"],
+        ["02", "无根处", "99", "是", "是", "T0001"],
+    ]
     node = Settled(tmp_path, world)
     node.day()
     row, other = (next(r for r in world.tables["S1", "XS_JBXX"] if r["GRBSM"] == s.xs["GRBSM"]) for s in (ONE, TWO))
@@ -41,7 +45,7 @@ def test_a_full_reading_under_changed_definitions_keeps_marks_and_open_issues(tm
     assert kept() == 1
     assert (listed := marked()) == 1
     opened = issues()
-    assert len([i for i in opened if i[0] == "|".join((teacher["XXDM"], teacher["GH"]))]) == 1
+    assert {f"{teacher['XXDM']}|{teacher['GH']}", f"{p.A}|02"} <= {i[0] for i in opened}
     away = tmp_path / "src" / "s2.db"
     away.rename(tmp_path / "away")
     other |= {"DZXX": "back@example.cn", "GXSJ": "2026-03-01 08:00:00"}

@@ -70,7 +70,7 @@ def judge_whole(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extr
     after = con.execute("SELECT old, new, confirmed FROM crosswalk ORDER BY ALL").fetchall()
     first = not any(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM g_{e} LIMIT 1)") for e in catalog.entities)
     changed = definitions_changed(con, catalog)
-    if after != before and not first and not changed:
+    if after != before and not changed:  # rows may have come before the codes, and wait without a golden record
         _recode_schools(con, catalog)
     due = _due(con, catalog, extracts, changed=changed)
     _judge_anew(con, due)
@@ -95,12 +95,13 @@ def _due(con: duckdb.DuckDBPyConnection, catalog: Catalog, extracts: Extracts, *
 
 def _recode_schools(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
     """With a changed crosswalk only, kept contributions take the new school codes in place."""
-    for entity in catalog.entities.values():
+    stores = [(e, f"c_{e.name}") for e in catalog.entities.values()]
+    stores += [(catalog.entities[str(t.entity)], holding(t)) for s in catalog.own for t in s.tables if t.entity]
+    for entity, store in stores:
         for f in entity.fields:
-            if f.kind == "school_ref":
+            if f.kind in ("school", "school_ref"):
                 con.execute(
-                    f"UPDATE c_{entity.name} SET {f.name} = w.new FROM crosswalk w "
-                    f"WHERE w.confirmed AND w.old = {f.name}"
+                    f"UPDATE {store} SET {f.name} = w.new FROM crosswalk w WHERE w.confirmed AND w.old = {f.name}"
                 )
 
 

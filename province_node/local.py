@@ -1,7 +1,7 @@
 """School supplements (L): xlsx templates into the settling state (ruling 9).
 
 Decides which files are new, and the identity (证件类型 + 证件号) of each row. Absence of a file deletes nothing; a file
-read before under the same name and bytes is not read again.
+read before under the same name and bytes is not read again, unless it names a class or major nobody knew so far.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ def ingest_supplements(
 ) -> Locals:
     """Takes the read files into the state: one extract number per file, one pass per template and entity.
 
-    A file that says what it said keeps its number, and so its rows their lineage, open issues and turn among the school's
-    files. Rows of the waiting area are reviewed already; those of the folder are when `reviewed` says so.
+    A file that says what it said keeps its number, and so its rows their lineage, open issues and turn among the
+    school's files. Rows of the waiting area are reviewed already; those of the folder are when `reviewed` says so.
     """
     before = {(n, s): int(e) for n, s, e in con.execute("SELECT name, sha256, number FROM local_number").fetchall()}
     done = Locals(alarms=[s for s in supplements if isinstance(s, Alarm)])
@@ -167,18 +167,22 @@ def ingest_supplements(
         _note_file(con, item, number)
     faults = _ingest_templates(con, catalog, of_template, folder, first_number, reviewed, done)
     for number, item in taken.items():
-        own = [
-            Reject(f.row, _header(catalog, item.template, f.target), f.code, f.reason)
-            for f in faults
-            if f.extract == number
-        ]
-        rejects = (*item.rejects, *own)
+        rejects = (*item.rejects, *_unnamed(con, catalog, item, [f for f in faults if f.extract == number]))
         done.rejects += len({r.row for r in rejects})
         if rejects:
             done.alarms.append(_rejected(item, rejects))
         if item.waiting is not None:
             done.waiting[item.waiting] = number
     return done
+
+
+def _unnamed(
+    con: duckdb.DuckDBPyConnection, catalog: Catalog, item: Supplement, faults: Sequence[Unresolved]
+) -> list[Reject]:
+    """Rows whose class or major nobody knows. It may come yet: a file of the folder is read again until it has."""
+    if faults and item.waiting is None:
+        con.execute("UPDATE local_file SET sha256 = '' WHERE name = ?", [item.name])
+    return [Reject(f.row, _header(catalog, item.template, f.target), f.code, f.reason) for f in faults]
 
 
 def _note_file(con: duckdb.DuckDBPyConnection, item: Supplement, number: int) -> None:

@@ -148,8 +148,9 @@ def ingest_supplements(
 ) -> Locals:
     """Takes the read files into the state: one extract number per file, one pass per template and entity.
 
-    A file that says what it said keeps its number, and so its rows their lineage, open issues and turn among the
-    school's files. Rows of the waiting area are reviewed already; those of the folder are when `reviewed` says so.
+    A file of the folder that says what it said keeps its number, and so its rows their lineage and their open issues;
+    those of the waiting area are numbered anew, in the order of import. Rows of the waiting area are reviewed already;
+    those of the folder are when `reviewed` says so.
     """
     before = {(n, s): int(e) for n, s, e in con.execute("SELECT name, sha256, number FROM local_number").fetchall()}
     done = Locals(alarms=[s for s in supplements if isinstance(s, Alarm)])
@@ -159,7 +160,8 @@ def ingest_supplements(
     for item in supplements:
         if isinstance(item, Alarm):
             continue
-        number = before.get((item.name, item.sha256), first_number + done.files)
+        fresh = first_number + done.files
+        number = fresh if item.waiting is not None else before.get((item.name, item.sha256), fresh)
         rows = item.rows.append_column("_ext", pa.array([number] * item.rows.num_rows, pa.int32()))
         of_template.setdefault((item.template, item.waiting is not None), []).append(rows)
         taken[number] = item

@@ -24,7 +24,7 @@ from hub.batch import wire
 from hub.batch.envelope import PayloadType, parse
 from hub.batch.grant import EpochGrant, open_grant, parse_grant
 from hub.batch.layout import StreamId
-from hub.errors import HubError, KeyMaterialError
+from hub.errors import HubError, KeyMaterialError, RefusedError
 from hub.settings import Node
 from hub.signing import CommandSigner
 from hub.trust.keys import (
@@ -45,6 +45,7 @@ SIGN_KEY, SIGN_CERT = "sign.key.pem", "sign.cert.pem"
 ENC_KEY, ENC_CERT = "enc.key.pem", "enc.cert.pem"
 NEXT, OLD = "next", "old"
 _OLD_KEYS: Final = "enc-*.key.pem"
+_ANEW: Final = "取得签名成立的授权，用 hub key accept 收下以替换该文件；来历不明的移出 trust 目录并查明"
 
 Decryption = tuple[PrivateKey, x509.Certificate]
 
@@ -107,7 +108,9 @@ def _grants(folder: Path, trust: TrustList, at: datetime) -> tuple[dict[StreamId
     list in force then; afterwards their digest stands for it, so that keys which expire or leave the list take no epoch
     back (protocol 10.7)."""
     accepted = accepted_grants(folder)
-    found, spoiled, seen = {}, {}, dict(accepted)
+    found: dict[StreamId, EpochGrant] = {}
+    spoiled: dict[str, HubError] = {}
+    seen = dict(accepted)
     for path in sorted(folder.glob("*.grant.dsse")):
         try:
             content = read(folder, path.name)
@@ -116,6 +119,10 @@ def _grants(folder: Path, trust: TrustList, at: datetime) -> tuple[dict[StreamId
                 grant = parse_grant(parse(content, PayloadType.EPOCH_GRANT, where=path.name).payload, where=path.name)
             else:
                 grant = open_grant(content, path.name, trust=trust, at=at)
+        except RefusedError as error:
+            what = f"期次授权不成立，不开通任何期次：{error.what}"
+            spoiled[path.name] = RefusedError(error.code, what, where=path.name, step=_ANEW)
+            continue
         except HubError as error:
             spoiled[path.name] = error
             continue

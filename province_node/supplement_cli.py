@@ -114,13 +114,12 @@ def list_files(
     ctx: typer.Context,
     school: School = None,
     waiting: Annotated[bool, typer.Option("--waiting", help="只列还有待复核行的文件")] = False,
+    last: Annotated[int, typer.Option("--last", min=1, max=100_000, help="最近多少个")] = 200,
 ) -> None:
-    """补录文件：编号、学校、模板、导入人与各状态行数。"""
+    """最近的补录文件：编号、学校、模板、导入人与各状态行数。"""
     shell, node = _province(ctx)
     with shell.open_store(node).reading() as reader:
-        found = files(reader, school=school)
-    if waiting:
-        found = [f for f in found if f.states.get(State.WAITING)]
+        found = files(reader, school=school, waiting=waiting, last=last)
     rows = [
         [
             f.number,
@@ -139,6 +138,8 @@ def list_files(
             console.print("没有补录文件。用 hub supplement import 导入。")
             return
         console.print(table("", ["编号", "学校", "模板", "导入人", "导入时间", *State, "生效"], rows))
+        if len(rows) == last:
+            console.print(f"只列最近 {last:,} 个；更早的用 --last 多列，或用 --school 只看一校。")
 
     emit(shell, {"files": [asdict(f) for f in found]}, render)
 

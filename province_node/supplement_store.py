@@ -95,21 +95,29 @@ def add_file(tx: Transaction, values: Mapping[str, Any], lines: Iterable[Line]) 
     return number
 
 
-def files(reader: Reader, *, school: str | None = None, number: int | None = None) -> list[StoredFile]:
-    """Every file, a school's, or the one of a number; oldest first, with its rows per state."""
-    query = sa.select(SUPPLEMENT_FILE).order_by(SUPPLEMENT_FILE.c.file_no)
-    if school is not None:
-        query = query.where(SUPPLEMENT_FILE.c.school == school)
+def files(
+    reader: Reader, *, school: str | None = None, number: int | None = None, waiting: bool = False,
+    last: int | None = None,
+) -> list[StoredFile]:  # fmt: skip
+    """Every file, a school's, the one of a number, those with rows that wait, or so many of the newest of these; oldest
+    first, with its rows per state."""
+    c, of = SUPPLEMENT_FILE.c, SUPPLEMENT_ROW.c
+    terms: list[Any] = [c.school == school] if school is not None else []
+    terms += [c.file_no == number] if number is not None else []
+    if waiting:
+        terms.append(c.file_no.in_(sa.select(of.file_no).where(of.state == str(State.WAITING))))
+    query = sa.select(SUPPLEMENT_FILE).where(*terms).order_by(c.file_no.desc())
+    found = reader.connection.execute(query if last is None else query.limit(last)).mappings().all()[::-1]
     counts: dict[int, dict[str, int]] = {}
     grouped = sa.select(SUPPLEMENT_ROW.c.file_no, SUPPLEMENT_ROW.c.state, sa.func.count()).group_by(
         SUPPLEMENT_ROW.c.file_no, SUPPLEMENT_ROW.c.state
     )
-    if number is not None:
-        query = query.where(SUPPLEMENT_FILE.c.file_no == number)
-        grouped = grouped.where(SUPPLEMENT_ROW.c.file_no == number)
+    if terms:
+        grouped = grouped.where(of.file_no.in_(sa.select(c.file_no).where(*terms)))
+    if last is not None and found:
+        grouped = grouped.where(of.file_no >= int(found[0]["file_no"]))
     for number, state, count in reader.connection.execute(grouped):
         counts.setdefault(int(number), {})[str(state)] = int(count)
-    found = reader.connection.execute(query).mappings().all()
     return [_file(row, counts.get(int(row["file_no"]), {})) for row in found]
 
 

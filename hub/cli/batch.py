@@ -22,12 +22,14 @@ MARKS = {True: "✔", False: "✘", None: "·"}
 
 
 @app.command("ls")
-def list_batches(ctx: typer.Context) -> None:
-    """本节点的批次：省级为发件箱，部级为收件箱，末尾为尚未定案的。"""
+def list_batches(
+    ctx: typer.Context, last: Annotated[int, typer.Option("--last", min=1, max=100_000, help="最近多少个")] = 200
+) -> None:
+    """本节点最近的批次：省级为发件箱，部级为收件箱，末尾为尚未定案的。"""
     shell = shell_of(ctx)
     node = shell.open_node()
     with shell.open_store(node).reading() as reader:
-        rows = [_line(kept) for kept in (*kept_batches(reader, node), *undecided_batches(reader, node))]
+        rows = [_line(kept) for kept in (*kept_batches(reader, node, last=last), *undecided_batches(reader, node))]
 
     def render(console: Console) -> None:
         if not rows:
@@ -35,6 +37,8 @@ def list_batches(ctx: typer.Context) -> None:
             return
         heads = ["批次号", "状态", "新增", "更新", "删除", "文件", "字节", "封存／收到", "回执"]
         console.print(table("", heads, [_told(r) for r in rows]))
+        if len(rows) >= last:
+            console.print(f"只列最近 {last:,} 个；更早的用 --last 多列，或在控制台的【交换批次】中查询。")
 
     emit(shell, {"node": node.party, "batches": rows}, render)
 

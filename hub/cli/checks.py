@@ -127,7 +127,10 @@ def _database(shell: Shell, node: Node) -> Iterator[Finding]:
     have, head = store.revision()
     if have != head:
         yield Finding(
-            "数据库", "bad", f"{store.where} 版本 {have or '未建表'}，应为 {head}", "运行 hub lab init 或数据库升级"
+            "数据库",
+            "bad",
+            f"{store.where} 版本 {have or '未建表'}，应为 {head}",
+            "运行 hub --node 节点目录 db upgrade",
         )
         return
     with store.reading() as reader:

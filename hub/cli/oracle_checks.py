@@ -134,7 +134,7 @@ def _tenants(connection: sa.Connection, store: Store) -> Iterator[Finding]:
         shown = f"另有 {len(others)} 张不属于本系统的表，如 {others[0]}"
         yield Finding("用户下的表", "warn", shown, "为本系统另建一个空的 Oracle 用户（schema）")
     else:
-        yield Finding("用户下的表", "ok", f"{len(rows)} 张，都是本系统的")
+        yield Finding("用户下的表", "ok", f"{len(rows)} 张，都是本系统的" if rows else "还没有表")
 
 
 def _ask(connection: sa.Connection, sql: str) -> list[Any] | None:

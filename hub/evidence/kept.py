@@ -103,17 +103,23 @@ def _undecided(reader: Reader, node: Node, batch: str) -> Kept:
     return replace(kept, row={**row, "digest": digest, "verdict": kept.receipts[-1]["type"]})
 
 
-def kept_batches(reader: Reader, node: Node, batch: str | None = None) -> Iterator[Kept]:
-    """Batches of the outbox (province) or inbox (ministry) in stream order; `batch`: only this one.
+def kept_batches(reader: Reader, node: Node, batch: str | None = None, *, last: int | None = None) -> Iterator[Kept]:
+    """Batches of the outbox (province) or inbox (ministry) in stream order; `batch`: only this one; `last`: so many of
+    the newest, found by the index over their moments.
 
     Raises `UsageError` E1028 for a batch that is not here.
     """
     ours = node.settings.role == "province"
     table = OUTBOX if ours else INBOX
+    key, at = [c.name for c in table.primary_key.columns], table.c["sealed_at" if ours else "received_at"]
     query = sa.select(table).order_by(*table.primary_key.columns)
     if batch is not None:
         query = query.where(*_named(table, batch))
+    elif last is not None:
+        query = sa.select(table).order_by(at.desc(), table.c.batch_id.desc()).limit(last)
     rows = reader.connection.execute(query).mappings().all()
+    if last is not None:
+        rows = sorted(rows, key=lambda row: [row[name] for name in key])
     if batch is not None and not rows:
         yield _undecided(reader, node, batch)
     for row in rows:

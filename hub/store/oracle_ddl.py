@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic.ddl.oracle import OracleImpl
-from sqlalchemy.sql.ddl import DDLElement
+from sqlalchemy.sql.ddl import CreateIndex, DDLElement
 
 from hub.errors import UsageError
 from hub.store.oracle_faults import code_of
@@ -20,7 +20,8 @@ from hub.store.tables import Tables
 # Name taken, columns indexed already, column there already, the table has a key, a constraint of that name.
 _DONE = (955, 1408, 1430, 2260, 2261, 2264)
 # No such table, no such index, no such column.
-_GONE = (942, 1418, 904)
+_NO_COLUMN = 904
+_GONE = (942, 1418, _NO_COLUMN)
 _COLUMNS = "SELECT c.table_name, c.column_name FROM user_tab_columns c ORDER BY c.table_name, c.column_id"
 
 
@@ -39,7 +40,10 @@ class RestartableOracle(OracleImpl):
             if not made or error.orig is None:
                 raise
             dropping = type(construct).__name__.startswith("Drop")
-            if code_of(error.orig) not in (_GONE if dropping else _DONE):
+            code = code_of(error.orig)
+            if isinstance(construct, CreateIndex) and code == _NO_COLUMN and construct.element.table is not None:
+                raise _foreign(construct.element.table.name, set(construct.element.columns.keys())) from None
+            if code not in (_GONE if dropping else _DONE):
                 raise
             return None
 
@@ -57,9 +61,13 @@ def compare(connection: sa.Connection, tables: Tables) -> None:
     have = stored_columns(connection)
     for table in tables.metadata.tables.values():
         if missing := {c.name for c in table.columns} - set(have.get(table.name, ())):
-            raise UsageError(
-                "E3117",
-                "库中已有同名的表，但不是本系统的表" if table.name in have else "升级后缺少表",
-                where=f"表 {table.name}，列 {'、'.join(sorted(missing)[:5])}",
-                step="为本系统另建一个空的 Oracle 用户（schema），再运行数据库升级",
-            )
+            raise _foreign(table.name, missing, stands=table.name in have)
+
+
+def _foreign(table: str, missing: set[str], *, stands: bool = True) -> UsageError:
+    return UsageError(
+        "E3117",
+        "库中已有同名的表，但不是本系统的表" if stands else "升级后缺少表",
+        where=f"表 {table}，列 {'、'.join(sorted(missing)[:5])}",
+        step="为本系统另建一个空的 Oracle 用户（schema），再运行数据库升级",
+    )

@@ -162,6 +162,7 @@ class Store:
         self.where = f"{url.get_backend_name()}：{Path(place).name}"
         self.file = url.database if url.get_backend_name() == "sqlite" else None
         self._url = url
+        self.host, self.port, self.user = url.host, url.port, url.username
         self._dialect = dialect
         self._engine = dialect.engine(url, busy_seconds)
         # Whether several transactions may write at once.

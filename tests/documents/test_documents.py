@@ -7,7 +7,15 @@ import re
 
 import pytest
 
-from tests.documents.commands import Tree, calls_in, calls_in_document, command_tree, unknown, words_of
+from tests.documents.commands import (
+    Tree,
+    calls_in,
+    calls_in_document,
+    command_tree,
+    unknown,
+    unknown_options,
+    words_of,
+)
 from tests.documents.tracked import FOLDERS, ROOMS, files, product, read
 
 READMES = ("README.md", "README.zh.md")
@@ -57,6 +65,14 @@ def test_every_command_a_document_names_exists(tree: Tree) -> None:
     assert not missing
 
 
+def test_every_option_a_document_gives_a_command_is_taken_by_it() -> None:
+    given = [(name, call) for name in documents() for call in calls_in_document(read(name)) if " --" in f" {call}"]
+    assert len(given) > 50
+    assert not sorted(f"{name}: hub {call}" for name, call in given if unknown_options(call))
+    assert unknown_options("sync run --quickly --full") == {"--quickly"}
+    assert unknown_options("doctor --db URL --dg") == {"--dg"}
+
+
 def test_every_command_a_message_tells_people_to_run_exists(tree: Tree) -> None:
     missing, messages = set(), 0
     for name, module in product().items():
@@ -65,6 +81,7 @@ def test_every_command_a_message_tells_people_to_run_exists(tree: Tree) -> None:
                 calls = list(calls_in(node.value))
                 messages += len(calls)
                 missing |= {f"{name}:{node.lineno} hub {wrong}" for c in calls if (wrong := unknown(c, tree))}
+                missing |= {f"{name}:{node.lineno} hub {c}" for c in calls if unknown_options(c)}
     assert messages
     assert not missing
 

@@ -19,6 +19,12 @@ def code_label(catalog: Catalog, field: Field | None, value: str) -> str:
     return (table.codes.get(value, "") if table is not None and table.codes else "") or ""
 
 
+def unknown_code(catalog: Catalog, field: Field | None, value: str) -> bool:
+    """Whether the field has a code table and this is none of its codes."""
+    table = catalog.codes.tables.get(field.code) if field is not None and field.code else None
+    return table is not None and bool(table.codes) and value not in table.codes
+
+
 def with_label(catalog: Catalog, field: Field | None, value: str) -> str:
     """01 汉族; the value alone where it has no label or is private."""
     label = code_label(catalog, field, value) if field is not None and value and not is_masked(field) else ""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from connectors.templates import all_templates, write_template
 from connectors.xlsx_rows import REASON_HEADER, ROW_HEADER, shown_masked
-from hub.catalog import Catalog, Template
+from hub.catalog import Catalog, Template, TemplateColumn
 from hub.errors import UsageError
+from hub.labels import with_label
 from hub.store import Store
 from province_node.sheets import Rows, write_book
 from province_node.supplement_store import Line, State, file_of, lines
@@ -77,17 +78,24 @@ def shown_cells(catalog: Catalog, template: Template, line: Line, *, plain: bool
         yield text if plain or text is None else shown_masked(catalog, column, text)
 
 
+def _labelled(catalog: Catalog, column: TemplateColumn, text: str) -> str:
+    if column.parts is None:
+        return text
+    entity, _, name, _ = column.parts
+    return with_label(catalog, catalog.entities[entity].by_name.get(name), text)
+
+
 def shown_lines(
     catalog: Catalog, template: Template, some: Sequence[Line]
 ) -> list[dict[str, str | int | dict[str, str]]]:
-    """Rows for the screen: masked cells by header, state and reasons."""
+    """Rows for the screen: masked cells by header, codes with what they mean, state and reasons."""
     return [
         {
             "row": line.row,
             "state": str(line.state),
             "reasons": reasons_of(line),
             "cells": {
-                c.header: t
+                c.header: _labelled(catalog, c, t)
                 for c, t in zip(template.columns, shown_cells(catalog, template, line, plain=False), strict=True)
                 if t
             },

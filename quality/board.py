@@ -73,9 +73,7 @@ def last_run(reader: Reader) -> int:
 
 def rates(reader: Reader, node: str, scopes: Sequence[Scope], run: int, place: str) -> tuple[Place, ...]:
     """Rates of what lies directly below `place`: cities of a province, counties of a city, schools of a county."""
-    inside = [within_schools(reader, node, scopes, _R.school), _R.run_no == run]
-    if place and not place.endswith("0000"):
-        inside.append(lies_in(_R.division, [area(place)]))
+    inside = [within_schools(reader, node, scopes, _R.school), _R.run_no == run, *_below(_R.division, place)]
     below = _children(place)
     by = _R.division if below else _R.school
     query = (
@@ -124,9 +122,8 @@ def trend(
     reader: Reader, node: str, scopes: Sequence[Scope], place: str
 ) -> tuple[tuple[int, Mapping[str, float]], ...]:
     """(run, rate by dimension) of the newest runs, oldest first."""
-    inside = [within_schools(reader, node, scopes, _R.school), _R.run_no > last_run(reader) - RUNS]
-    if place and not place.endswith("0000"):
-        inside.append(lies_in(_R.division, [area(place)]))
+    recent = _R.run_no > last_run(reader) - RUNS
+    inside = [within_schools(reader, node, scopes, _R.school), recent, *_below(_R.division, place)]
     query = (
         sa.select(_R.run_no, _R.dimension, sa.func.sum(_R.good), sa.func.sum(_R.total))
         .where(*inside)
@@ -140,13 +137,18 @@ def trend(
     return tuple(found.items())
 
 
-def ageing(reader: Reader, node: str, scopes: Sequence[Scope], at: datetime) -> dict[str, list[int]]:
-    """State → open conflicts per band of `AGES`, by the run that opened them."""
+def _below(division: Any, place: str) -> list[Any]:
+    """WHERE terms: what reports to the place; none for a province, for that is the whole."""
+    return [lies_in(division, [area(place)])] if place and not place.endswith("0000") else []
+
+
+def ageing(reader: Reader, node: str, scopes: Sequence[Scope], at: datetime, place: str = "") -> dict[str, list[int]]:
+    """State → open conflicts of the place per band of `AGES`, by the run that opened them."""
     d = DECISION.c
     query = (
         sa.select(d.state, RUN.c.started, RUN.c.ended, sa.func.count())
         .select_from(DECISION.outerjoin(RUN, RUN.c.run_no == d.opened_run))
-        .where(d.closed == OPEN, within(reader, node, scopes))
+        .where(d.closed == OPEN, within(reader, node, scopes), *_below(d.division, place))
         .group_by(d.state, RUN.c.started, RUN.c.ended)
     )
     found: dict[str, list[int]] = {}
@@ -164,7 +166,9 @@ def _days(moment: Any, at: datetime) -> int:
         return 0
 
 
-def corrections(reader: Reader, node: str, scopes: Sequence[Scope]) -> tuple[tuple[str, int, int, int], ...]:
+def corrections(
+    reader: Reader, node: str, scopes: Sequence[Scope], place: str = ""
+) -> tuple[tuple[str, int, int, int], ...]:
     """(platform, open conflicts over its fields, of them sent back to it and waiting, confirmed by a later pull)."""
     d = DECISION.c
     open_now = sa.func.sum(sa.case((d.state == "已生效", 0), else_=1))
@@ -172,7 +176,7 @@ def corrections(reader: Reader, node: str, scopes: Sequence[Scope]) -> tuple[tup
     done = sa.func.sum(sa.case((sa.and_(d.state == "已生效", d.cause == "源头已更新"), 1), else_=0))
     query = (
         sa.select(d.authority, open_now, waiting, done)
-        .where(within(reader, node, scopes))
+        .where(within(reader, node, scopes), *_below(d.division, place))
         .group_by(d.authority)
         .order_by(d.authority)
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hub.catalog import Catalog, Field
-from hub.labels import code_label
+from hub.labels import code_label, unknown_code
 from hub.masking import is_masked, mask_key, mask_value
 from quality.decisions import State
 from quality.decisions_store import as_value
@@ -57,14 +57,14 @@ def reason_name(catalog: Catalog, rule: str | None, *, clash: bool = False) -> s
 
 
 def value_shown(catalog: Catalog, field: Field | None, value: str | None, *, plain: bool = False) -> str:
-    """01 汉族; masked unless `plain`; （空） for no value."""
+    """01 汉族; masked unless `plain`; （空） for no value; a code of no code table is said to be one."""
     if value is None or value == "":
         return EMPTY
     if field is not None and is_masked(field) and not plain:
         return mask_value(field, value) or EMPTY
     label = code_label(catalog, field, value)
     shown = value if plain else mask_value(field, value) or EMPTY
-    return f"{shown} {label}" if label else shown
+    return f"{shown} {label}" if label else f"{shown}（代码表中没有）" if unknown_code(catalog, field, value) else shown
 
 
 def source_said(catalog: Catalog, source: str | None) -> str:

@@ -14,7 +14,7 @@ from hub.catalog import Catalog, Rule
 from hub.roles import Scope
 from hub.store import Reader
 from hub.store.finding_tables import FINDING
-from quality.places import within_schools
+from quality.places import of_division, within_schools
 from quality.quarantine_list import Wanted, facets, of_node
 
 
@@ -26,13 +26,14 @@ class Hits:
     standing: int = 0
 
 
-def hits(reader: Reader, party: str, scopes: Sequence[Scope]) -> dict[str, Hits]:
-    """Open hits by rule."""
-    held = facets(reader, of_node(reader, party), scopes, Wanted(), names=("rule",))["rule"]
+def hits(reader: Reader, party: str, scopes: Sequence[Scope], division: str = "") -> dict[str, Hits]:
+    """Open hits by rule. `division`: only of schools that report to it."""
+    held = facets(reader, of_node(reader, party), scopes, Wanted(division=division), names=("rule",))["rule"]
     f = FINDING.c
+    below = [of_division(reader, _node(party), division, f.school)] if division else []
     query = (
         sa.select(f.rule, sa.func.count())
-        .where(f.closed_run.is_(None), within_schools(reader, _node(party), scopes, f.school, f.entity))
+        .where(f.closed_run.is_(None), within_schools(reader, _node(party), scopes, f.school, f.entity), *below)
         .group_by(f.rule)
     )
     standing = {str(r): int(n) for r, n in reader.connection.execute(query)}

@@ -91,7 +91,7 @@ def listing(ask: Ask) -> Response:
     )  # fmt: skip
 
 
-@section.get("/batches/{batch}", allow=LOOK)
+@section.get("/batches/{batch}", allow=LOOK, manual="batches")
 def detail(ask: Ask) -> Response:
     """One batch: manifest, counts by table, chain, receipts."""
     with ask.site.store.reading() as reader:
@@ -110,7 +110,7 @@ def verify(ask: Ask) -> Response:
     return _detail(ask, line, kept, before=before, after=after, checks=checks)
 
 
-@section.get("/batches/{batch}/receipts/{number:int}", allow=LOOK)
+@section.get("/batches/{batch}/receipts/{number:int}", allow=LOOK, manual="batches")
 def receipt(ask: Ask) -> Response:
     """One receipt: what was signed, as it was signed."""
     with ask.site.store.reading() as reader:
@@ -122,7 +122,7 @@ def receipt(ask: Ask) -> Response:
     return _signed(ask, line, f"回执 {row['receipt_no']}", name, receipt_envelope(kept, row, name), PayloadType.RECEIPT)
 
 
-@section.get("/batches/{batch}/manifest", allow=LOOK)
+@section.get("/batches/{batch}/manifest", allow=LOOK, manual="batches")
 def manifest_(ask: Ask) -> Response:
     """The manifest as it was signed."""
     with ask.site.store.reading() as reader:
@@ -130,7 +130,7 @@ def manifest_(ask: Ask) -> Response:
     return _signed(ask, line, "清单", kept.batch_id, kept.envelope, PayloadType.BATCH_MANIFEST)
 
 
-@section.get("/batches/{batch}/files/{number:int}", allow=("query", "audit"))
+@section.get("/batches/{batch}/files/{number:int}", allow=("query", "audit"), manual="batches")
 def part(ask: Ask) -> Response:
     """Rows of one part, masked. Only for who may see the whole node's data."""
     with ask.site.store.reading() as reader:

@@ -21,6 +21,7 @@ section: Final = Section("help", "hub.web")
 # What manuals of pages are called that stand in no menu.
 TITLES: Final = {
     "bulk": "批量预览与提交", "conflict": "冲突详情", "conflict-import": "冲突导入", "exports": "明文导出申请",
+    "corrections": "更正请求", "me": "本人账号",
 }  # fmt: skip
 
 
@@ -34,7 +35,8 @@ def manual(ask: Ask) -> Response:
     order = {r.menu: at for at, r in enumerate(r for _group, entries in ask.site.menu() for r in entries)}
     found.sort(key=lambda one: order.get(one[0].menu, len(order)))
     state = _state(ask) if ask.visitor.roles else ()
-    return ask.page("help.html", pages=found, titles=TITLES, state=state, catalog=ask.site.catalog)
+    titles = TITLES | {r.manual: r.menu for r in ask.site.routes() if r.manual and r.menu}
+    return ask.page("help.html", pages=found, titles=titles, state=state, catalog=ask.site.catalog)
 
 
 @section.get("/help/fields/{entity}", allow=SIGNED_IN)

@@ -23,7 +23,7 @@ section: Final = Section("me", "hub.web")
 YEAR: Final = 365 * 24 * 3600
 
 
-@section.get("/me", allow=SIGNED_IN)
+@section.get("/me", allow=SIGNED_IN, manual="me")
 def mine(ask: Ask) -> Response:
     """Roles with their scopes and rights, and the forms for both passwords."""
     note = "您的口令由他人设置，请先修改后再使用。" if ask.visitor.must_change else ""

@@ -122,7 +122,7 @@ def _list(ask: Ask, text: str) -> Response:
     )  # fmt: skip
 
 
-@section.get("/users/new", allow="administer")
+@section.get("/users/new", allow="administer", manual="users")
 def new(ask: Ask) -> Response:
     """The form of a new account."""
     return _form(ask, None)
@@ -144,7 +144,7 @@ def create(ask: Ask) -> Response:
     return _form(ask, _user(ask, key_of(name)), password=password)
 
 
-@section.get("/users/{key}", allow="administer")
+@section.get("/users/{key}", allow="administer", manual="users")
 def detail(ask: Ask) -> Response:
     """One account."""
     return _form(ask, _user(ask, ask.path["key"]))

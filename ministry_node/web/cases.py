@@ -90,7 +90,7 @@ def remind(ask: Ask) -> Response:
     return _bulk(ask, lambda sender, numbers: cases.remind(sender, numbers, by=ask.visitor.name), "已催办")
 
 
-@section.get("/cases/{case}", allow=LOOK)
+@section.get("/cases/{case}", allow=LOOK, manual="cases")
 def detail(ask: Ask) -> Response:
     """One case: records, answers, history; what may be done with it."""
     return _detail(ask)

@@ -61,7 +61,7 @@ def waiting(ask: Ask) -> Iterator[Queue]:
             yield Queue("待第二人确认的放行", found, "/batches?state=HELD", "warn")
 
 
-@section.get("/batches/{batch}/release", allow="review")
+@section.get("/batches/{batch}/release", allow="review", manual="batches")
 def page(ask: Ask) -> Response:
     """The held batch, why it is held, and what was wished so far."""
     return _page(ask)

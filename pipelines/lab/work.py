@@ -59,7 +59,8 @@ class _Week:
     def __init__(self, store: Store, node: Node, at: datetime) -> None:
         self.store, self.node, self.at = store, node, at
         with store.reading() as reader:
-            self.clerk, self.chief, self.review = (operator_named(reader, n) for n in ("clerk", "chief", "review"))
+            people = (operator_named(reader, n) for n in ("clerk", "chief", "review", "keeper"))
+            self.clerk, self.chief, self.review, self.keeper = people
 
     def play(self) -> None:
         self._bulk()
@@ -165,7 +166,7 @@ class _Week:
                 return
             with suppress(HubError):
                 import_file(
-                    self.store, load_catalog(), path, node=self.node.party, operator=self.clerk.name, at=self.at,
+                    self.store, load_catalog(), path, node=self.node.party, operator=self.keeper.name, at=self.at,
                     today=self.at.date().isoformat(),
                 )  # fmt: skip
                 taken += 1

@@ -51,7 +51,7 @@ def upload(ask: Ask) -> Response:
     return ask.go(f"/conflicts/import/{token}")
 
 
-@section.get("/conflicts/import/{token}", allow="xlsx")
+@section.get("/conflicts/import/{token}", allow="xlsx", manual="conflict-import")
 def outcome(ask: Ask) -> Response:
     """Progress, then what was proposed and how many rows were wrong."""
     return ask.page("conflicts/imported.html", **_values(ask))
@@ -73,7 +73,7 @@ def wrong(ask: Ask) -> Response:
     return attached(found.book(), f"{Path(work.label).stem}_错误行.xlsx", XLSX)
 
 
-@section.get("/conflicts/import/{token}/wrong/sheet", allow="xlsx")
+@section.get("/conflicts/import/{token}/wrong/sheet", allow="xlsx", manual="conflict-import")
 def wrong_shown(ask: Ask) -> Response:
     """The same on a page. A cell somebody typed may hold a private value of the conflict, so every text is swept."""
     work = work_of(ask, str(ask.path["token"]))

@@ -52,7 +52,7 @@ def listing(ask: Ask) -> Response:
     )  # fmt: skip
 
 
-@section.get("/monthly/{month}", allow=LOOK)
+@section.get("/monthly/{month}", allow=LOOK, manual="monthly")
 def sheet(ask: Ask) -> Response:
     """The form as it is printed: the newest revision, or the one in the address."""
     month = _month(ask)
@@ -67,7 +67,7 @@ def sheet(ask: Ask) -> Response:
     )  # fmt: skip
 
 
-@section.get("/monthly/{month}/edit", allow="propose")
+@section.get("/monthly/{month}/edit", allow="propose", manual="monthly")
 def edit(ask: Ask) -> Response:
     """The boxes to fill in; what the hub knows stands in them, with where it knows it from."""
     _writer(ask)

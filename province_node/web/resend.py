@@ -33,7 +33,7 @@ def offered_one(ask: Ask, line: Line) -> Iterator[Step]:
         yield Step("立即重发…", "/resend")
 
 
-@section.get("/resend", allow="engineer")
+@section.get("/resend", allow="engineer", manual="batches")
 def page(ask: Ask) -> Response:
     """What it does, before it is done."""
     return ask.page("resend/resend.html", done=None)

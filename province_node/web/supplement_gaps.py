@@ -55,7 +55,7 @@ def by_school(ask: Ask) -> Response:
     )  # fmt: skip
 
 
-@section.get("/supplements/missing/{school}", allow=LOOK)
+@section.get("/supplements/missing/{school}", allow=LOOK, manual="supplements")
 def of_school(ask: Ask) -> Response:
     """What one school has to supply, value by value, masked; the first 500 of them, the rest in the xlsx."""
     school = _school(ask)

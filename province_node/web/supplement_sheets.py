@@ -22,7 +22,7 @@ from province_node.web.supplements import LOOK, file_here
 section: Final = Section("supplement-sheets", "province_node.web", nodes=("province",))
 
 
-@section.get("/supplements/{number:int}/sheet", allow=LOOK)
+@section.get("/supplements/{number:int}/sheet", allow=LOOK, manual="supplements")
 def preview(ask: Ask) -> Response:
     """The upload; behind a tab its wrong rows with 原行号 and 错误原因."""
     file, catalog = file_here(ask), ask.site.catalog

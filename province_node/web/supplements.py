@@ -80,7 +80,7 @@ def _conditions(templates: dict[str, str]) -> tuple[Condition, ...]:
     )
 
 
-@section.get("/supplements/{number:int}", allow=LOOK)
+@section.get("/supplements/{number:int}", allow=LOOK, manual="supplements")
 def detail(ask: Ask) -> Response:
     """One file: its rows masked, and what the visitor may do with it."""
     return _detail(ask)

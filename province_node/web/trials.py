@@ -53,7 +53,7 @@ def _outcome(trial: Trial) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@section.get("/rules/{rule}/trials/{token}", allow=("draft_rule", "confirm_rule"))
+@section.get("/rules/{rule}/trials/{token}", allow=("draft_rule", "confirm_rule"), manual="rules")
 def outcome(ask: Ask) -> Response:
     """What a trial found, per school, county, city or province."""
     trial = work_of(ask, str(ask.path["token"])).outcome
@@ -120,7 +120,7 @@ def recheck(ask: Ask) -> Response:
     return start(ask, lambda token: Plan("重新检查", run, here, AGAIN, lambda _: f"{here}/rechecks/{token}"))
 
 
-@section.get("/quarantine/{entity}/{src_rid}/rechecks/{token}", allow="query")
+@section.get("/quarantine/{entity}/{src_rid}/rechecks/{token}", allow="query", manual="quarantine")
 def rechecked(ask: Ask) -> Response:
     """What the rules say now."""
     found = work_of(ask, str(ask.path["token"])).outcome

@@ -184,11 +184,16 @@ def _trend(ask: Ask, place: str) -> Chart:
     )  # fmt: skip
 
 
-def _ageing(ask: Ask, _place: str) -> Chart:
+def _in(place: str) -> dict[str, str]:
+    """The condition of a list for what reports to the place; a province is the whole."""
+    return {"division": place} if place and not place.endswith("0000") else {}
+
+
+def _ageing(ask: Ask, place: str) -> Chart:
     with ask.site.store.reading() as reader:
-        found = ageing(reader, ask.site.party, _scopes(ask), ask.at)
+        found = ageing(reader, ask.site.party, _scopes(ask), ask.at, place)
     bands = tuple(word for _, word in AGES)
-    links = tuple(tuple(f"/conflicts?{urlencode({'state': s})}" for _ in bands) for s in found)
+    links = tuple(tuple(f"/conflicts?{urlencode({'state': s, **_in(place)})}" for _ in bands) for s in found)
     return Chart(
         "ageing", "未结冲突的时长", "自发现之轮起；点开为该状态的清单，最久的在前", "stack", ("时长", *found),
         bands if found else (), tuple((s, tuple(n)) for s, n in found.items()), links,
@@ -196,24 +201,27 @@ def _ageing(ask: Ask, _place: str) -> Chart:
     )  # fmt: skip
 
 
-def _platforms(ask: Ask, _place: str) -> Chart:
+def _platforms(ask: Ask, place: str) -> Chart:
     with ask.site.store.reading() as reader:
-        found = [c for c in corrections(reader, ask.site.party, _scopes(ask)) if c[0]]
+        found = [c for c in corrections(reader, ask.site.party, _scopes(ask), place) if c[0]]
     series = (
         ("未结冲突", tuple(c[1] for c in found)), ("退回待更正", tuple(c[2] for c in found)),
         ("源头已更正", tuple(c[3] for c in found)),
     )  # fmt: skip
     queries: tuple[dict[str, str], ...] = ({}, {"state": "退回源头平台"}, {"state": "已生效", "cause": "源头已更新"})
-    links = tuple(tuple("/conflicts?" + urlencode({"authority": c[0], **q}) for c in found) for q in queries)
+    links = tuple(
+        tuple("/conflicts?" + urlencode({"authority": c[0], **q, **_in(place)}) for c in found) for q in queries
+    )
     return Chart(
         "platforms", "源头平台的更正", "按数据项的权威源", "bars", ("平台", *(n for n, _ in series)),
         tuple(source_name(ask.site.catalog, c[0]) for c in found), series, links, empty="没有冲突须由源头平台更正。", unit="条",
     )  # fmt: skip
 
 
-def _rules(ask: Ask, _place: str) -> Chart:
+def _rules(ask: Ask, place: str) -> Chart:
+    here = _in(place)
     with ask.site.store.reading() as reader:
-        found = hits(reader, ask.site.party, _scopes(ask))
+        found = hits(reader, ask.site.party, _scopes(ask), **here)
     top = sorted(found.items(), key=lambda h: (-h[1].kept_out - h[1].standing, h[0]))[:TOP]
     rules = ask.site.catalog.rules
     series = (
@@ -221,8 +229,8 @@ def _rules(ask: Ask, _place: str) -> Chart:
         ("已入库而命中", tuple(h.standing for _, h in top)),
     )
     links = (
-        tuple("/quarantine?" + urlencode({"rule": r}) for r, _ in top),
-        tuple(f"/rules/{r}" if r in rules else "/quarantine?" + urlencode({"rule": r}) for r, _ in top),
+        tuple("/quarantine?" + urlencode({"rule": r, **here}) for r, _ in top),
+        tuple(f"/rules/{r}" if r in rules else "/quarantine?" + urlencode({"rule": r, **here}) for r, _ in top),
     )
     return Chart(
         "rules", "命中最多的规则", f"前 {TOP} 条，未关闭的", "stack", ("规则", *(n for n, _ in series)),

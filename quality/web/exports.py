@@ -33,7 +33,7 @@ def export(ask: Ask) -> Response:
     return _download(ask, acting, chosen, rows, f"冲突_{acting.today}")
 
 
-@section.get("/conflicts/export/sheet", allow="xlsx")
+@section.get("/conflicts/export/sheet", allow="xlsx", manual="conflicts")
 def shown_first(ask: Ask) -> Response:
     """The workbook an export would bring, masked, before it is made."""
     acting, chosen = acting_of(ask), asked(ask).filter

@@ -47,7 +47,7 @@ def listing(ask: Ask) -> Response:
     )  # fmt: skip
 
 
-@section.get("/jobs/{op_no}", allow=_ALLOW)
+@section.get("/jobs/{op_no}", allow=_ALLOW, manual="jobs")
 def one(ask: Ask) -> Response:
     """One operation."""
     return ask.page("conflicts/job.html", **_values(ask))

@@ -81,6 +81,7 @@ def _words(ask: Ask) -> dict[str, dict[str, str]]:
         "rule": {r.id: f"{r.id} {r.name}" for r in catalog.rules.values()},
         "severity": {},
         "state": {},
+        "division": dict(catalog.codes.division_names),
         "source": {s: source_name(catalog, s) for s in (*SOURCES, *catalog.systems)}
         if ask.site.party != "moe"
         else provinces,
@@ -95,7 +96,7 @@ def _wanted(ask: Ask) -> Wanted:
     )  # fmt: skip
 
 
-@section.get("/quarantine/{entity}/{src_rid}", allow=LOOK)
+@section.get("/quarantine/{entity}/{src_rid}", allow=LOOK, manual="quarantine")
 def detail(ask: Ask) -> Response:
     """One source row: every rule it breaks, where it was read, its values under their masks."""
     entity = ask.site.catalog.entities.get(str(ask.path["entity"]))

@@ -100,7 +100,7 @@ def _counts(ask: Ask, every: list[Shown], name: str) -> list[tuple[str, str, int
     return [(v, v, n) for v, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]
 
 
-@section.get("/rules/{rule}", allow=LOOK)
+@section.get("/rules/{rule}", allow=LOOK, manual="rules")
 def detail(ask: Ask) -> Response:
     """One rule: what it says, thresholds, authority order of its scope, hits, changes."""
     return _detail(ask)

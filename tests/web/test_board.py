@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -68,6 +69,34 @@ def test_every_link_of_every_chart_leads_to_a_page_and_rules_to_exactly_their_ro
     assert found
     assert int(found[1].replace(",", "")) == rules["series"][0]["data"][0]
     assert chief.get("/board/secrets.json").status_code == 404
+
+
+def test_below_a_city_every_figure_is_of_that_city_and_leads_to_exactly_its_rows(console: Console) -> None:
+    chief = console.as_("业务主管")
+
+    def listed(link: str) -> int:
+        found = re.search(r"共 <b>([\d,]+)</b> 条", chief.get(link).text)
+        return int(found[1].replace(",", "")) if found else 0
+
+    def charts(name: str, *places: str) -> list[dict[str, Any]]:
+        return [chief.get(f"/board/{name}.json?place={p}").json() for p in places]
+
+    with console.store.reading() as reader:
+        divisions = [r[0] for r in reader.connection.execute(sa.select(DECISION.c.division)) if r[0]]
+    city = divisions[0][:4] + "00"
+    elsewhere = next(c for c in ("130900", "130800", "130400", "130300") if not any(d[:4] == c[:4] for d in divisions))
+    for name in ("ageing", "platforms", "rules"):
+        all_of, of_city, of_other = charts(name, "", city, elsewhere)
+        whole_sum, own, other = (
+            sum(sum(values["data"]) for values in chart["series"]) for chart in (all_of, of_city, of_other)
+        )
+        assert 0 < own <= whole_sum, name
+        assert other < whole_sum, name
+        assert other == 0 or name == "rules"
+        values, links = of_city["series"][0]["data"], of_city["links"][0]
+        assert listed(links[0]) == (sum(values) if name == "ageing" else values[0]), (name, links[0])
+    named = console.site.catalog.codes.division_names[city]
+    assert f"行政区划：{named}" in chief.get(f"/conflicts?division={city}").text
 
 
 def test_rates_are_drawn_as_what_is_wanting_and_rows_of_no_school_do_not_hide_the_cities(console: Console) -> None:

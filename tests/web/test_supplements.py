@@ -164,6 +164,8 @@ def test_gaps_and_completeness_are_counted_per_school_and_open_as_lists(console:
     page = chief.get("/supplements/missing")
     assert "待补录" in page.text
     assert "合计" in page.text
+    for row in page.text.split("<tr data-row>")[1:]:
+        assert 'class="open" href="/' in row, "also what lies at a school that is not stored leads on"
     school = a_school(console)
     listed = chief.get(f"/supplements/missing/{school}")
     assert listed.status_code == 200

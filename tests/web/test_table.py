@@ -13,11 +13,20 @@ from starlette.routing import Route as Endpoint
 from hub.cli.web import sections
 from hub.roles import rights
 from hub.web.app import console as application
+from hub.web.filters import environment
 from hub.web.section import EVERYONE, Allowed, Route
 from tests.web.consoles import PEOPLE, ROLES, Console, token
 
 # Routes without a page of their own.
 BESIDE = ("/static", "/dagster")
+# What is a file, a part of a page, a step of the sign-in, an answer to a machine, or says on itself all there is to say.
+WITHOUT = {
+    "/healthz", "/readyz", "/metrics", "/signin", "/oidc/start", "/oidc/back", "/oidc/end", "/work/{token}", "/plain",
+    "/help", "/help/fields/{entity}", "/batches/{batch}/evidence.zip", "/conflicts/facets", "/jobs/{op_no}/progress",
+    "/jobs/{op_no}/rows", "/quarantine/export.xlsx", "/board/{chart}.json", "/supplements/templates/{name}",
+    "/supplements/missing/{school}/list.xlsx", "/supplements/{number:int}/wrong.xlsx", "/monthly/{month}/form.xlsx",
+    "/conflicts/import/{token}/progress", "/conflicts/import/{token}/wrong",
+}  # fmt: skip
 
 
 @cache
@@ -86,6 +95,18 @@ def test_a_form_without_its_token_changes_nothing_on_any_page(tier: Console) -> 
     for route in posts:
         assert client.post(sample(route.path), data={}).status_code == 403, route
     assert tier.rows("audit_event") == before
+
+
+def test_every_page_leads_to_its_manual(console: Console, ministry_console: Console) -> None:
+    for made in (console, ministry_console):
+        written = set(environment(made.site).list_templates())
+        for route in routes(made.node.settings.role):
+            if route.method == "GET" and route.path not in WITHOUT:
+                assert f"manual/{route.manual}.html" in written, route.path
+    help_page = console.as_("业务主管").get("/help").text
+    anchors = re.findall(r'<article id="([^"]+)"><h3>(.*?)</h3>', help_page)
+    assert len({a for a, _ in anchors}) == len(anchors) > 10
+    assert all(re.sub("<[^>]+>", "", title) for _, title in anchors)
 
 
 def test_every_route_of_the_application_was_declared_with_who_may_use_it(

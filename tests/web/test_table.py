@@ -19,7 +19,7 @@ from tests.web.consoles import PEOPLE, ROLES, Console, token
 
 # Routes without a page of their own.
 BESIDE = ("/static", "/dagster")
-# What is a file, a part of a page, a step of the sign-in, an answer to a machine, or says on itself all there is to say.
+# Files, parts of pages, steps of the sign-in, answers to machines, and what says itself all there is to say.
 WITHOUT = {
     "/healthz", "/readyz", "/metrics", "/signin", "/oidc/start", "/oidc/back", "/oidc/end", "/work/{token}", "/plain",
     "/help", "/help/fields/{entity}", "/batches/{batch}/evidence.zip", "/conflicts/facets", "/jobs/{op_no}/progress",

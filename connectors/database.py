@@ -8,6 +8,7 @@ as NULL, which is what the layouts mean by it too, and shows its names in upper 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -32,8 +33,13 @@ from hub.catalog import SourceColumn, SourceTable
 from hub.errors import HubError, InputError, PeerUnreachableError, UsageError
 
 KEYS_PER_QUERY = 1000  # Oracle takes no longer IN list
-_LOGIN = ("authentication failed", "ORA-01017", "no password supplied", "Access denied", "ORA-28000", "28P01")
+_LOGIN = (
+    *("authentication failed", "no password supplied", "Access denied", "28P01", 'role "', "认证失败"),
+    *("ORA-01017", "ORA-28000", "ORA-28001", "ORA-01045"),
+)
 _NO_DATABASE = ("does not exist", "Unknown database")
+# An error's number, the one thing of a driver's text that is passed on.
+_NUMBER = re.compile(r"\b(?:ORA-\d{5}|DP[YI]-\d{4})\b")
 _AWAY = ("ORA-03113", "ORA-03114", "ORA-03135", "ORA-12", "DPY-4011", "DPY-6", "DPY-1001")
 
 
@@ -216,15 +222,21 @@ class DatabaseSource:
         if "OperationalError" in kinds and any(m in text for m in _NO_DATABASE):
             return InputError("E2102", "数据库不存在", where=where, step="核对数据源 URL 中的库名")
         if kinds & {"OperationalError", "InterfaceError"} or any(m in text for m in _AWAY):
-            return PeerUnreachableError(
-                "E2103", "数据库没有应答", where=where, step="检查网络和数据库状态；系统会自动重试"
-            )
+            number = f"，{found.group()}" if (found := _NUMBER.search(text)) else ""
+            step = "检查网络、服务名和数据库状态；系统会自动重试"
+            return PeerUnreachableError("E2103", "数据库没有应答", where=f"{where}{number}", step=step)
         return InputError(
             "E2109",
-            f"数据库拒绝了查询（{type(cause).__name__}）",
+            f"数据库拒绝了查询（{_number(cause)}）",
             where=where,
             step="核对账号的查询权限和表、列的类型",
         )
+
+
+def _number(cause: BaseException) -> str:
+    """What an administrator looks up: Oracle's number, SQLSTATE, or the driver's name for the error."""
+    found = _NUMBER.search(str(cause))
+    return found.group() if found else str(getattr(cause, "sqlstate", None) or type(cause).__name__)
 
 
 def shown(url: sa.URL) -> str:

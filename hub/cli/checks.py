@@ -123,23 +123,25 @@ def _fonts() -> Finding:
 
 
 def _database(shell: Shell, node: Node) -> Iterator[Finding]:
+    """The node's store: tables of this program, a character set that holds Chinese; more is asked by `--db`."""
+    from hub.cli.database_checks import of_revision
+    from hub.cli.oracle_checks import UNTRIED
+
     store = shell.open_store(node)
-    have, head = store.revision()
-    if have != head:
-        yield Finding(
-            "数据库",
-            "bad",
-            f"{store.where} 版本 {have or '未建表'}，应为 {head}",
-            "运行 hub --node 节点目录 db upgrade",
-        )
+    (layout,) = of_revision(store)
+    if layout.state != "ok":
+        store.close()
+        yield Finding("数据库", "bad", f"{store.where}　{layout.detail}", layout.remedy)
         return
     with store.reading() as reader:
         dialect = reader.connection.dialect.name
         charset = str(reader.connection.exec_driver_sql(_CHARSET[dialect]).scalar_one())
-    good = charset.upper().replace("-", "") in ("UTF8", "AL32UTF8", "ZHS16GBK")
-    detail = f"{store.where}　版本 {have}　字符集 {charset}"
-    yield Finding("数据库", "ok" if good else "bad", detail, "" if good else "改用 UTF-8 字符集的数据库")
     store.close()
+    good = charset.upper().replace("-", "") in ("UTF8", "AL32UTF8", "ZHS16GBK")
+    detail = f"{store.where}　{layout.detail}　字符集 {charset}"
+    yield Finding("数据库", "ok" if good else "bad", detail, "" if good else "改用 UTF-8 字符集的数据库")
+    if dialect == "oracle":
+        yield UNTRIED
 
 
 def _keys(shell: Shell, node: Node) -> Iterator[Finding]:

@@ -18,13 +18,16 @@ BASE = "base"
 @app.command("status")
 def status(ctx: typer.Context) -> None:
     """数据库现在的结构版本，与本程序所需的版本。"""
+    from hub.store.revisions import is_newer
+
     shell = shell_of(ctx)
     node = shell.open_node()
     store = shell.open_store(node)
     current, head = store.revision()
     store.close()
     words = "尚未建表" if current is None else f"第 {current} 版"
-    step = "" if current == head else f"　下一步：hub --node {node.folder} db upgrade"
+    command = "升级本程序" if is_newer(current) else f"hub --node {node.folder} db upgrade"
+    step = "" if current == head else f"　下一步：{command}"
     document = {"node": node.party, "current": current, "head": head}
     emit(shell, document, lambda c: c.print(f"数据库结构：{words}；本程序需要第 {head} 版{step}"))
 

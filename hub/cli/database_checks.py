@@ -46,7 +46,7 @@ def of_database(store: Store) -> Iterator[Finding]:
         if error.code == "E3101" and store.host is not None:
             yield _network(store.host, store.port or _PORTS.get(store.where.partition("：")[0], 0))
     else:
-        yield from _revision(store)
+        yield from of_revision(store)
 
 
 def _address(store: Store) -> str:
@@ -79,7 +79,12 @@ def _others(connection: sa.Connection, store: Store) -> Iterator[Finding]:
     import sqlalchemy as sa
 
     ours = {"alembic_version", *store.tables.metadata.tables}
-    names = set(sa.inspect(connection).get_table_names()) - ours
+    have = set(sa.inspect(connection).get_table_names())
+    names = have - ours
+    if taken := sorted(have & ours) if "alembic_version" not in have else []:
+        shown = f"已有 {len(taken)} 张与本系统同名、却不是本系统建的表，如 {taken[0]}，建表会被拒绝（E3117）"
+        yield Finding("库中的表", "bad", shown, "为本系统另建一个空的数据库")
+        return
     golden = tuple(f"{t.name}_" for t in store.tables.golden.values())  # a province's part
     others = sorted(n for n in names if not n.startswith(golden))
     if others:
@@ -87,13 +92,16 @@ def _others(connection: sa.Connection, store: Store) -> Iterator[Finding]:
         yield Finding("库中的表", "warn", shown, "为本系统另建一个空的数据库；数据源库不能作正式库")
 
 
-def _revision(store: Store) -> Iterator[Finding]:
+def of_revision(store: Store) -> Iterator[Finding]:
+    """Whether the tables are those of this program."""
+    from hub.store.revisions import is_newer
+
     have, head = store.revision()
     command = "hub --node 节点目录 db upgrade"
     if have is None:
         detail, step = "尚未建表", f"新节点由 hub init 建表；已有节点运行 {command}（加 --sql 可先交数据库管理员审核）"
         yield Finding("表结构", "warn", detail, step)
-    elif have > head:  # revisions are numbers of one width
+    elif is_newer(have):
         detail = f"第 {have} 版，比本程序所知的第 {head} 版新"
         yield Finding("表结构", "bad", detail, "升级本程序；旧程序不要在新结构上运行")
     else:

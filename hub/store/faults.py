@@ -29,6 +29,8 @@ from hub.store.oracle_faults import UNIQUE, code_of, meaning_of
 
 DRIVER_ERRORS = (sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError, psycopg.Error, sqlite3.Error, oracledb.Error)
 
+# What a migration says that meets a table of its name; the words are those of an English server.
+_STANDS = re.compile(r'(?:relation "|table )(\w+)"? already exists')
 # What COPY says about the place, up to where it would quote the value.
 _COPY_PLACE = re.compile(r"COPY (\w+), line \d+, column (\w+)")
 
@@ -49,6 +51,18 @@ _ABSENT: _Meaning = (
 )
 _NO_TABLE: _Meaning = (NotInitialisedError, "E3105", "数据库尚未建表", "先运行数据库升级")
 _FORBIDDEN: _Meaning = (HubError, "E3106", "数据库用户没有所需权限", "请数据库管理员授予该库的建表与读写权限")
+_NOT_ADMITTED: _Meaning = (
+    HubError,
+    "E3106",
+    "数据库用户没有所需权限",
+    "请数据库管理员允许该用户从本机连接该库（pg_hba.conf），并执行：GRANT CONNECT ON DATABASE 该库 TO 该用户",
+)
+_FOREIGN: _Meaning = (
+    UsageError,
+    "E3117",
+    "库中已有同名的表，但不是本系统的表",
+    "为本系统另建一个空的数据库，再运行数据库升级",
+)
 _FULL: _Meaning = (HubError, "E3107", "数据库磁盘空间或资源不足", "清理或扩容后重新运行；本次没有写入任何数据")
 _INTEGRITY: _Meaning = (HubError, "E3108", "写入违反了表的约束", "本次已整体回退；按所示表与约束检查输入")
 _VALUE: _Meaning = (
@@ -60,6 +74,12 @@ _VALUE: _Meaning = (
 _CORRUPT: _Meaning = (HubError, "E3111", "数据库文件损坏或不是数据库", "停止写入，从备份恢复后再运行")
 _OTHER: _Meaning = (HubError, "E3110", "数据库执行失败", "按所示错误代号查数据库日志")
 
+_NO_SERVICE: _Meaning = (
+    NotInitialisedError,
+    "E3104",
+    "数据库不存在或打不开",
+    "核对 URL 中的服务名（service_name）；请数据库管理员确认该服务已在监听器上登记",
+)
 _CLIENT: _Meaning = (
     UsageError,
     "E3115",
@@ -74,6 +94,8 @@ _BY_STATE: dict[str, _Meaning] = {
     "3D000": _ABSENT,
     "42P01": _NO_TABLE,
     "42501": _FORBIDDEN,
+    "3F000": _FORBIDDEN,  # no schema in which this user may make tables
+    "42P07": _FOREIGN,
     "57P01": _UNREACHABLE,
     "57P02": _UNREACHABLE,
     "57P03": _UNREACHABLE,
@@ -102,7 +124,7 @@ _BY_ORACLE: dict[str, _Meaning] = {
     "locked": _LOCKED,
     "no_table": _NO_TABLE,
     "sign_in": _SIGN_IN,
-    "absent": _ABSENT,
+    "absent": _NO_SERVICE,
     "forbidden": _FORBIDDEN,
     "full": _FULL,
     "integrity": _INTEGRITY,
@@ -172,24 +194,30 @@ def _postgresql(origin: psycopg.Error) -> tuple[_Meaning, str, str]:
     meaning = _BY_STATE.get(state) or _BY_CLASS.get(state[:2]) or _OTHER
     diag = origin.diag
     names = [n for n in (diag.table_name, diag.column_name, diag.constraint_name) if n]
-    copying = _COPY_PLACE.match(diag.context or "")
-    return meaning, state, " ".join(names or (copying.groups() if copying else ()))
+    found = _COPY_PLACE.match(diag.context or "") or _STANDS.match(diag.message_primary or "")
+    return meaning, state, " ".join(names or (found.groups() if found else ()))
 
 
 def _connecting(origin: psycopg.OperationalError) -> _Meaning:
-    """libpq gives no SQLSTATE while connecting; only these words tell a wrong setting from a silent server."""
+    """libpq gives no SQLSTATE while connecting; only these words tell a wrong setting from a silent server.
+
+    A server whose `lc_messages` are Chinese says them in Chinese.
+    """
     words = str(origin)
-    if "password" in words or "authentication" in words or "role" in words:
+    if any(w in words for w in ("pg_hba.conf", "permission denied", "权限不够")):
+        return _NOT_ADMITTED
+    if any(w in words for w in ("password", "authentication", "role", "认证", "角色")):
         return _SIGN_IN
-    if "database" in words and "does not exist" in words:
-        return _ABSENT
-    return _UNREACHABLE
+    absent = ("database", "does not exist"), ("数据库", "不存在")
+    return _ABSENT if any(all(w in words for w in both) for both in absent) else _UNREACHABLE
 
 
 def _sqlite(origin: sqlite3.Error) -> tuple[_Meaning, str, str]:
     name = getattr(origin, "sqlite_errorname", "") or type(origin).__name__
     if str(origin).startswith("no such table"):
         return _NO_TABLE, name, ""
+    if standing := _STANDS.match(str(origin)):
+        return _FOREIGN, name, standing.group(1)
     meaning = next((m for start, m in _BY_SQLITE.items() if name.startswith(start)), _OTHER)
     return meaning, name, ""
 

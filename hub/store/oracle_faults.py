@@ -53,7 +53,8 @@ def meaning_of(error: oracledb.Error) -> tuple[str, str, str]:
     if number:
         known = _MEANING.get(number) or ("unreachable" if number in _NETWORK else "other")
         return known, full, named(number, str(getattr(error.args[0], "message", "")))
-    known = _DRIVER.get(full) or ("unreachable" if full.startswith("DPY-6") else "other")
+    silent = full.startswith("DPY-6") or (not full and isinstance(error, oracledb.OperationalError))
+    known = _DRIVER.get(full) or ("unreachable" if silent else "other")
     return known, full or type(error).__name__, ""
 
 

@@ -51,6 +51,7 @@ def oracle_engine(url: sa.URL, **options: Any) -> sa.Engine:
         connect_args={"tcp_connect_timeout": CONNECT_SECONDS},
         **options,
     )
+    event.listen(engine, "do_connect", _reach)
     event.listen(engine, "connect", _configure)
     return engine
 
@@ -65,6 +66,14 @@ def _thick(folder: str) -> None:
         else:
             what, step = "打不开 Oracle 客户端库（thick 方式）", _INSTALL
         raise UsageError(NO_CLIENT, what, where=f"URL 参数 {CLIENT}", step=step) from None
+
+
+def _reach(dialect: Any, _record: Any, args: Any, options: Any) -> Any:
+    """The driver lets an unknown host name's `OSError` through; its own kind of error is what callers translate."""
+    try:
+        return dialect.connect(*args, **options)
+    except OSError as error:
+        raise oracledb.OperationalError(type(error).__name__) from None
 
 
 def _configure(raw: Any, _record: Any) -> None:

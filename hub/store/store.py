@@ -32,6 +32,7 @@ from hub.store.merge import Merge
 from hub.store.oracle import Oracle
 from hub.store.postgresql import Postgresql
 from hub.store.reader import Reader, TableDigest, node_literal, version_schema
+from hub.store.revisions import MIGRATIONS, newest, refuse_newer, refuse_other
 from hub.store.rows import ApplyCounts, change_blocks
 from hub.store.shadow import align_shadows
 from hub.store.snapshot import Shadows
@@ -45,7 +46,6 @@ _DIALECTS: dict[str, type[Dialect]] = {
     "postgresql+psycopg": Postgresql,
     "oracle+oracledb": Oracle,
 }
-_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_store(url: str, catalog: Catalog, *, busy_seconds: int = 30) -> Store:
@@ -167,16 +167,19 @@ class Store:
         self._engine = dialect.engine(url, busy_seconds)
         # Whether several transactions may write at once.
         self.concurrent = self.file is None
+        self._known = False  # that the tables are those of this program
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """One write transaction: committed when the block ends, rolled back whole when it raises.
 
-        Raises `LockedError` (another writer), `PeerUnreachableError` (no database; E3112: outcome of COMMIT unknown).
+        Raises `LockedError` (another writer), `PeerUnreachableError` (no database; E3112: outcome of COMMIT unknown),
+        and the errors of `hub.store.revisions` for tables that are not this program's.
         """
         with translated(self.where), self._engine.connect().execution_options(hub_write=True) as connection:
             transaction = connection.begin()
             try:
+                self._refuse_other(connection)
                 yield Transaction(connection, self._dialect, self.tables, self.where)
             except BaseException:
                 with suppress(*DRIVER_ERRORS):
@@ -196,8 +199,14 @@ class Store:
             if self._dialect.reading_level:
                 connection = connection.execution_options(isolation_level=self._dialect.reading_level)
             with connection.begin() as transaction:
+                self._refuse_other(connection)
                 yield Reader(connection, self._dialect, self.tables, self.where)
                 transaction.rollback()
+
+    def _refuse_other(self, connection: sa.Connection) -> None:
+        if not self._known:
+            refuse_other(connection, self.where)
+            self._known = True
 
     @contextmanager
     def looking(self) -> Iterator[sa.Connection]:
@@ -242,7 +251,9 @@ class Store:
             with self._engine.connect().execution_options(hub_write=True) as connection, connection.begin():
                 self._dialect.check(connection)
                 self._dialect.serialise(connection)
-                if MigrationContext.configure(connection).get_current_revision() != _head():
+                have = MigrationContext.configure(connection).get_current_revision()
+                refuse_newer(have, self.where)
+                if have != newest():
                     self._dialect.before_upgrade(connection, self.tables)
                 command.upgrade(_alembic(connection), "head")
                 align_shadows(connection, self.tables)
@@ -254,7 +265,7 @@ class Store:
         Written for an administrator who runs them himself, in one transaction where the database has such.
         Raises `UsageError` E3119 for a revision that is none.
         """
-        script = ScriptDirectory(str(_MIGRATIONS))
+        script = ScriptDirectory(str(MIGRATIONS))
         known = [revision.revision for revision in script.walk_revisions()]
         if since is not None and since not in known:
             raise UsageError(
@@ -270,7 +281,7 @@ class Store:
             environment.configure(dialect_name=self._engine.dialect.name, output_buffer=out, transactional_ddl=True)
             environment.run_migrations()
         sql = out.getvalue()
-        return sql if since == _head() else self._dialect.script(sql, self.tables, fresh=since is None)
+        return sql if since == newest() else self._dialect.script(sql, self.tables, fresh=since is None)
 
     def make_parts(self, node: str) -> None:
         """A node's part of every golden table, where there are parts; called when a province joins.
@@ -283,10 +294,10 @@ class Store:
 
     def revision(self) -> tuple[str | None, str]:
         """(revision of the database or None before the first upgrade, newest revision known)."""
-        head = _head()
+        head = newest()
         try:
-            with self.reading() as reader:
-                return MigrationContext.configure(reader.connection).get_current_revision(), head
+            with self.looking() as connection:
+                return MigrationContext.configure(connection).get_current_revision(), head
         except NotInitialisedError:
             return None, head
 
@@ -295,16 +306,9 @@ class Store:
         self._engine.dispose()
 
 
-def _head() -> str:
-    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-    if head is None:
-        raise RuntimeError("no migrations are shipped")
-    return head
-
-
 def _alembic(connection: sa.Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 

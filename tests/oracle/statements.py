@@ -24,7 +24,7 @@ from hub.store import Transaction
 from hub.store.oracle import Oracle
 from hub.store.oracle_session import SESSION
 from hub.store.oracle_stage import REJECT, stage_ddl, standing
-from hub.store.store import _MIGRATIONS
+from hub.store.revisions import MIGRATIONS
 from hub.store.tables import Tables, build_tables
 from tests.store.rows import AT, batch, change, pk
 
@@ -99,7 +99,7 @@ def of_migrations(version: tuple[int, ...]) -> list[str]:
     impl: Any = context.impl
     impl.bulk_insert = lambda table, _rows, **_: out.write(f"{sa.insert(table).compile(dialect=context.dialect)}\n/\n")
     with Operations.context(context):
-        for revision in reversed(list(ScriptDirectory(str(_MIGRATIONS)).walk_revisions())):
+        for revision in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())):
             revision.module.upgrade()
     return [s.strip() for s in out.getvalue().split("\n/\n") if s.strip()]
 

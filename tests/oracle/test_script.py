@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hub.catalog import Catalog
 from hub.store import Store, open_store
 from hub.store.oracle_stage import REJECT, drop_stages, standing
-from hub.store.store import _head
+from hub.store.revisions import newest
 from tests.oracle.findings import VERSIONS
 from tests.oracle.judge import judge
 from tests.oracle.rules import faults
@@ -48,7 +48,7 @@ def test_the_script_of_an_administrator_is_oracles_and_binds_nothing(unconnected
 
 
 def test_nothing_is_to_be_run_where_nothing_is_to_be_done(unconnected: Store) -> None:
-    assert of_script(unconnected.upgrade_sql(_head())) == []
+    assert of_script(unconnected.upgrade_sql(newest())) == []
 
 
 def test_a_schema_made_by_the_script_is_one_that_the_hub_takes_up(catalog: Catalog) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +17,7 @@ from hub.store import Store, open_store
 from hub.store.migrations.fields import add_field, drop_field
 from hub.store.tables import build_tables
 from tests.servers import PostgresServer
-from tests.store.conftest import BACKENDS, new_url
+from tests.store.conftest import BACKENDS
 
 
 @pytest.mark.parametrize("store", BACKENDS, indirect=True)  # Oracle: tests/oracle/test_store.py
@@ -90,24 +89,6 @@ def test_upgrading_twice_changes_nothing(store: Store) -> None:
     with store.reading() as reader:
         names = reader.connection.execute(sa.select(store.tables["node_state"].c.name)).scalars().all()
     assert sorted(names) == ["audit.head", "kept"]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_an_upgrade_that_fails_half_way_leaves_no_table(
-    backend: str, catalog: Catalog, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    url = new_url(backend, tmp_path, request)
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE audit_event (i INTEGER)")
-    engine.dispose()
-    store = open_store(url, catalog)
-    with pytest.raises(Exception, match="E31"):
-        store.upgrade()
-    with store.reading() as reader:
-        assert sa.inspect(reader.connection).get_table_names() == ["audit_event"]
-    assert store.revision()[0] is None
-    store.close()
 
 
 def test_a_database_in_another_character_set_is_refused(catalog: Catalog, postgres: PostgresServer) -> None:

@@ -28,7 +28,7 @@ TITLES: Final = {
 @section.get("/help", allow=SIGNED_IN, menu="帮助／健康")
 def manual(ask: Ask) -> Response:
     """Manuals of the pages this visitor may use, and for those with a role how the node is."""
-    pages = [r for r in ask.site.routes() if r.manual and ask.visitor.may_use(r.allow)]
+    pages = [r for r in ask.site.routes() if r.manual and r.method == "GET" and ask.visitor.may_use(r.allow)]
     known = set(ask.templates.list_templates(filter_func=lambda name: name.startswith("manual/")))
     first = {r.manual: r for r in sorted(pages, key=lambda r: bool(r.menu))}  # one manual may serve several pages
     found = [(r, f"manual/{r.manual}.html") for r in first.values() if f"manual/{r.manual}.html" in known]

@@ -116,8 +116,10 @@ class Section:
         return self._add(path, "GET", allow, menu, manual)
 
     def post(self, path: str, *, allow: str | tuple[str, ...] | Allowed) -> Callable[[Page], Page]:
-        """Declares an action; the form's token and its origin are checked before it runs."""
-        return self._add(path, "POST", allow, "", "")
+        """Declares an action; the form's token and its origin are checked before it runs. What it answers with leads to
+        the manual of the page it belongs to, declared before it."""
+        over = [r for r in self.routes if r.manual and f"{path}/".startswith(f"{r.path.rstrip('/')}/")]
+        return self._add(path, "POST", allow, "", max(over, key=lambda r: len(r.path)).manual if over else "")
 
     def _add(
         self, path: str, method: Verb, allow: str | tuple[str, ...] | Allowed, menu: str, manual: str

@@ -1,8 +1,9 @@
 """The rules that speak of a round and not of a record: JS01, JS04, JS06; and the round's list of findings (MODEL §7).
 
 Decides from what the settling state remembers of earlier rounds: when each platform was last read in full (JS01), and
-how many students stood at the end of the day before (JS06, which holds the round like the mass-delete brake). JS04 is
-decided where the outbox is: a batch that waits for its receipt too long. Time is an argument.
+how many students stood at the end of the day before (JS06, which holds the round like the mass-delete brake). What the
+settling state cannot keep is noted in the store: JS04, a batch that waits for its receipt too long, and a round that
+JS06 held, whose state was rolled back. Time is an argument.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ import duckdb
 import sqlalchemy as sa
 
 from hub.catalog import Catalog, Rule
-from hub.errors import HubError
-from hub.store import Transaction
+from hub.errors import HubError, NotInitialisedError
+from hub.settings import Node
+from hub.store import Transaction, open_store
 from hub.store.finding_tables import FINDING
-from hub.store.ledger import NO_FIELD, OUTBOX
+from hub.store.ledger import CHANGE_SET, NO_FIELD, OUTBOX
+from hub.store.ledger import RUN as RUN_TABLE
 from province_node.extract import Alarm
 from province_node.state import meta, set_meta
 from quality.rates import write_rates
 from quality.settle import Settled
-from quality.standing import RUN, RunFinding, judge_standing, open_counts, skip_standing
+from quality.standing import NOTED, RUN, RunFinding, judge_standing, open_counts, skip_standing
 
 VOLUME = "E3204"
+HELD = "挂起"
 
 
 def on_day(today: str, now: dt.datetime) -> dt.datetime:
@@ -114,6 +118,29 @@ def swings(rule: Rule, base: int, now: int, month: int) -> bool:
     return abs(now - base) > share * base and abs(now - base) > rule.number("least")
 
 
+def note_held_round(node: Node, catalog: Catalog, error: HubError, *, run: int, today: str) -> None:
+    """JS06 held the round `run`: a finding of that day in state 挂起, open until a round goes through.
+
+    A node whose database is not set up yet has nowhere to note it; the error itself says the same.
+    """
+    store = open_store(node.database_url, catalog)
+    try:
+        with store.begin() as tx:
+            _note(tx.connection, catalog.rules["JS06"], f"xs {today}", "xs", HELD, error.what, run)
+    except NotInitialisedError:
+        return
+    finally:
+        store.close()
+
+
+def note_exchange(transaction: Transaction, catalog: Catalog, run: int, at: dt.datetime) -> None:
+    """What the store knows once a round went through: held rounds are over, batches wait too long (JS04). `at`: now."""
+    held = (FINDING.c.entity == RUN, FINDING.c.state == HELD, FINDING.c.closed_run.is_(None))
+    transaction.connection.execute(sa.update(FINDING).where(*held).values(closed_run=run))
+    shift = _shift(*_last_round(transaction.connection))
+    note_overdue_batches(transaction, catalog.rules["JS04"], run, at + shift)
+
+
 def note_overdue_batches(transaction: Transaction, rule: Rule, run: int, at: dt.datetime) -> int:
     """JS04: sealed batches without a verdict after the agreed hours; returns how many stand open. `at`: aware.
 
@@ -126,25 +153,49 @@ def note_overdue_batches(transaction: Transaction, rule: Rule, run: int, at: dt.
     for batch in known - late.keys():
         link.execute(sa.update(FINDING).where(open_, FINDING.c.src_rid == batch).values(closed_run=run))
     for batch in sorted(late.keys() - known):
-        key = {"entity": RUN, "src_rid": batch, "rule": rule.id, "field": NO_FIELD, "pk": NO_FIELD}
-        link.execute(sa.delete(FINDING).where(*(FINDING.c[n] == v for n, v in key.items())))
-        link.execute(
-            sa.insert(FINDING),
-            {
-                **key, "severity": rule.severity, "source": "outbox", "state": "提示", "run_no": run,
-                "detail": f"{rule.message}（{batch}，封装于 {late[batch][:16]}）",
-            },
-        )  # fmt: skip
+        _note(link, rule, batch, "outbox", NOTED, f"{rule.message}（{batch}，封装于 {late[batch][:16]}）", run)
     return len(late)
 
 
+def _note(link: sa.Connection, rule: Rule, subject: str, source: str, state: str, detail: str, run: int) -> None:
+    key = {"entity": RUN, "src_rid": subject, "rule": rule.id, "field": NO_FIELD, "pk": NO_FIELD}
+    link.execute(sa.delete(FINDING).where(*(FINDING.c[n] == v for n, v in key.items())))
+    row = {**key, "severity": rule.severity, "source": source, "state": state, "run_no": run, "detail": detail}
+    link.execute(sa.insert(FINDING), row)
+
+
 def overdue_batches(link: sa.Connection, rule: Rule, at: dt.datetime) -> dict[str, str]:
-    """Sealed batches without a verdict for longer than agreed at `at` (aware), with the moment they were sealed."""
-    limit = (at - dt.timedelta(hours=float(rule.number("hours")))).astimezone(dt.UTC)
-    waiting = sa.select(OUTBOX.c.batch_id, OUTBOX.c.sealed_at).where(
-        OUTBOX.c.decided_at.is_(None), OUTBOX.c.sealed_at < limit.isoformat(timespec="milliseconds")[:23] + "Z"
+    """Sealed batches without a verdict for longer than agreed at `at` (aware), with the moment they were sealed.
+
+    A round that was run as of another day (--today) counts as of that day, and so does what it sealed.
+    """
+    limit, last = dt.timedelta(hours=float(rule.number("hours"))), _last_round(link)
+    waiting = (
+        sa.select(OUTBOX.c.batch_id, OUTBOX.c.sealed_at, RUN_TABLE.c.started, RUN_TABLE.c.ended)
+        .outerjoin(CHANGE_SET, CHANGE_SET.c.cs_no == OUTBOX.c.cs_no)
+        .outerjoin(RUN_TABLE, RUN_TABLE.c.run_no == CHANGE_SET.c.run_no)
+        .where(OUTBOX.c.decided_at.is_(None), OUTBOX.c.sealed_at.is_not(None))
     )
-    return {str(b): str(s) for b, s in link.execute(waiting).all()}
+    found = {}
+    for batch, sealed, *round_ in link.execute(waiting).all():
+        shift = _shift(*(last if round_[1] is None else round_))
+        if dt.datetime.fromisoformat(str(sealed)) + shift < at - limit:
+            found[str(batch)] = str(sealed)
+    return found
+
+
+def _last_round(link: sa.Connection) -> tuple[str | None, str | None]:
+    last = sa.select(sa.func.max(RUN_TABLE.c.run_no)).scalar_subquery()
+    row = link.execute(sa.select(RUN_TABLE.c.started, RUN_TABLE.c.ended).where(RUN_TABLE.c.run_no == last)).first()
+    return (row[0], row[1]) if row else (None, None)
+
+
+def _shift(started: str | None, ended: str | None) -> dt.timedelta:
+    """Whole days by which a round was run as of another day than the clock's."""
+    if started is None or ended is None:
+        return dt.timedelta()
+    apart = dt.datetime.fromisoformat(started) - dt.datetime.fromisoformat(ended)
+    return dt.timedelta(days=round(apart / dt.timedelta(days=1)))
 
 
 def undecided_batches(link: sa.Connection) -> int:

@@ -58,6 +58,7 @@ def write_run(transaction: Transaction, settlement: Settlement, node: str, lo: i
             "run_mode": "whole" if record["whole"] else "incremental",
             "today": record["today"],
             "state": "done",
+            "started": moment(datetime.fromisoformat(asked)) if (asked := record.get("moment")) else None,
             "ended": moment(at),
             "counts": _json(counts),
             "note": "\n".join(record["alarms"]) or None,

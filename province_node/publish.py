@@ -34,7 +34,7 @@ from province_node.decisions import follow_settlement
 from province_node.desk import Desk, Progress, open_desk, silent
 from province_node.epoch import CENSUS, SNAPSHOT, due, enter_epochs, reseal_unsent
 from province_node.exclusive import exchange_step
-from province_node.findings import note_overdue_batches
+from province_node.findings import note_exchange
 from province_node.heartbeat import seal_heartbeat
 from province_node.ledger import Movement
 from province_node.news import hear_news
@@ -250,10 +250,9 @@ def _issues(transaction: Transaction, settlement: Settlement) -> tuple[Movement,
 
 
 def _quality(desk: Desk, transaction: Transaction, settlement: Settlement) -> None:
-    """The run's rates, and batches that wait too long for their receipt (JS04)."""
+    """The run's rates, and what the store alone knows: held rounds that are over, late receipts (JS06, JS04)."""
     ledger.write_rates(transaction, settlement)
-    overdue = tuned(desk.catalog, desk.node.settings.rules).rules["JS04"]
-    note_overdue_batches(transaction, overdue, settlement.run, desk.at)
+    note_exchange(transaction, tuned(desk.catalog, desk.node.settings.rules), settlement.run, desk.at)
 
 
 def _apply(desk: Desk, transaction: Transaction, settlement: Settlement, plans: Sequence[Plan]) -> ApplyCounts:

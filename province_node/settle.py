@@ -20,14 +20,14 @@ import duckdb
 from connectors.registry import Sources, load_sources
 from hub.catalog import Catalog, load_catalog
 from hub.catalog.tuning import tuned
-from hub.errors import UsageError
+from hub.errors import HubError, UsageError
 from hub.settings import Node
 from province_node.brake import check_brake
 from province_node.changeset import fresh_folder
 from province_node.decisions import take_in_effect
 from province_node.definitions import definitions_changed, definitions_digest, judge_whole
 from province_node.extract import Alarm, Extracts
-from province_node.findings import check_volume, late_sources, list_findings
+from province_node.findings import VOLUME, check_volume, late_sources, list_findings, note_held_round
 from province_node.in_force import InForce, catalog_in_force, note_settled, pending_changes, pending_codes
 from province_node.judging import SecondJudge, second_judge
 from province_node.local import Locals, ingest_supplements, read_supplements
@@ -124,6 +124,10 @@ def run_round(
     except _Plan as plan:
         shutil.rmtree(plan.round.folder, ignore_errors=True)
         return plan.round
+    except HubError as error:
+        if error.code == VOLUME and not options.plan:
+            note_held_round(node, catalog, error, run=counter(con, "run") + 1, today=options.today)
+        raise
     finally:
         con.close()
 
@@ -251,6 +255,7 @@ def _write_record(done: Round, catalog: Catalog, ruled: InForce, options: Option
         "run": done.run,
         "whole": done.whole,
         "today": options.today,
+        "moment": options.at.isoformat() if options.at else None,
         "full": options.full,
         "registry_version": catalog.registry.version,
         "registry_document": ruled.document,

@@ -98,8 +98,8 @@ def tell_round(console: Console, catalog: Catalog, done: Round) -> None:
     _tell_transit(console, done)
     if done.settled.key_changes:
         console.print(f"学籍号转正　{done.settled.key_changes:,} 人")
-    for alarm in done.alarms:
-        console.print(f"! 告警　{alarm.sentence}")
+    for sentence, times in Counter(a.sentence for a in done.alarms).items():
+        console.print(f"! 告警　{sentence}" + (f"（{times} 张表）" if times > 1 else ""))
 
 
 def _by_rule(findings: Mapping[str, int]) -> dict[str, int]:

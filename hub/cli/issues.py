@@ -188,9 +188,10 @@ def _quarantine_row(catalog: Catalog, row: Row, plain: bool) -> Row:
 
 
 def _finding_row(catalog: Catalog, row: Row, plain: bool) -> Row:
-    """What a rule notes of a row that stands is no refusal: its state is 已入库."""
+    """What a rule notes of a row that stands is no refusal: its state is 已入库; what it notes of a round, 已记录."""
     row = _quarantine_row(catalog, row, plain)
-    row["state"] = "已入库" if row["state"] == "提示" else row["state"]
+    noted = "已入库" if row["entity"] in catalog.entities else "已记录"
+    row["state"] = noted if row["state"] == "提示" else row["state"]
     return row
 
 

@@ -15,8 +15,8 @@ from hub.errors import HubError, UsageError
 from hub.settings import Node, open_node
 from hub.store import open_store
 from hub.store.finding_tables import FINDING
-from hub.store.ledger import OUTBOX
-from province_node.findings import note_overdue_batches
+from hub.store.ledger import CHANGE_SET, OUTBOX, RUN
+from province_node.findings import note_exchange, note_overdue_batches
 from tests.rules.province import TODAY
 from tests.settling.handmade import base
 from tests.settling.handmade import people as p
@@ -93,6 +93,32 @@ def test_in_the_months_of_entry_the_number_of_students_may_move_further(tmp_path
         node.day("2026-09-02", world(600))
 
 
+def test_a_round_that_the_volume_rule_held_is_in_the_list_of_findings_until_one_goes_through(tmp_path: Path) -> None:
+    node = Settled(tmp_path, world(60))
+    settings(node, "\n[rules.JS06]\nleast = 5\n")
+    store = open_store(node.node.database_url, CATALOG)
+    store.upgrade()
+
+    def listed() -> list[tuple[Any, ...]]:
+        columns = (FINDING.c[n] for n in ("entity", "rule", "severity", "state", "source", "run_no", "closed_run"))
+        with store.reading() as reader:
+            return [tuple(r) for r in reader.connection.execute(sa.select(*columns))]
+
+    node.day("2026-05-10")
+    more = world(75)
+    with pytest.raises(HubError, match="E3204"):
+        node.day("2026-05-11", more, plan=True)
+    assert listed() == [], "a plan leaves nothing"
+    for _ in range(2):
+        with pytest.raises(HubError, match="E3204"):
+            node.day("2026-05-11", more)
+    assert listed() == [("run", "JS06", "错误", "挂起", "xs", 2, None)]
+    with store.begin() as tx:
+        note_exchange(tx, CATALOG, 2, dt.datetime(2026, 5, 11, tzinfo=dt.UTC))
+    assert listed() == [("run", "JS06", "错误", "挂起", "xs", 2, 2)]
+    store.close()
+
+
 @pytest.mark.long
 def test_several_rounds_of_one_day_are_compared_with_the_day_before(tmp_path: Path) -> None:
     node = Settled(tmp_path, world(1200))
@@ -135,6 +161,30 @@ def test_a_batch_without_a_receipt_is_listed_after_the_agreed_hours_and_closed_w
     with store.reading() as reader:
         rows = reader.connection.execute(sa.select(FINDING)).mappings().all()
     assert [(r["rule"], r["src_rid"], r["run_no"], r["closed_run"]) for r in rows] == [("JS04", "late", 1, 3)]
+    store.close()
+
+
+def test_a_round_run_as_of_another_day_counts_the_hours_of_its_batches_as_of_that_day(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'hub.db'}", CATALOG)
+    store.upgrade()
+    now, late = dt.datetime(2026, 5, 10, 12, tzinfo=dt.UTC), []
+    batch = {
+        "stream": "main",
+        "epoch": 1,
+        "seq": 1,
+        "batch_id": "one",
+        "cs_no": 1,
+        "sealed_at": "2026-05-10T12:00:00.000Z",
+    }
+    with store.begin() as tx:
+        tx.connection.execute(sa.insert(CHANGE_SET), {"node": "62", "cs_no": 1, "run_no": 1})
+        tx.connection.execute(sa.insert(OUTBOX), batch)
+        for run, day in ((1, "2026-12-01"), (2, "2026-12-01"), (3, "2026-12-02"), (4, "2026-12-03")):
+            rounds = {"run_no": run, "started": f"{day}T11:59:00.000Z", "ended": "2026-05-10T12:00:00.000Z"}
+            tx.connection.execute(sa.insert(RUN), rounds)
+            note_exchange(tx, CATALOG, run, now)
+            late.append(tx.connection.execute(sa.select(sa.func.count()).select_from(FINDING)).scalar_one())
+    assert late == [0, 0, 0, 1], "24 hours are as agreed, 48 are late; the clock alone would never tell"
     store.close()
 
 

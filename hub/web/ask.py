@@ -10,8 +10,8 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hub.web.section import Route
     from hub.web.sessions import Visitor
     from hub.web.site import Site
+
+# What stands in an address as it is; all else is encoded, for a header holds no Chinese.
+_IN_ADDRESS: Final = ":/%#?=@[]!$&'()*+,;"
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class Ask:
         """To another page after an action: 303 for a browser, `HX-Redirect` for htmx. No typed value in `query`."""
         target = f"{path}?{urlencode(query)}" if query else path
         if self.request.headers.get("hx-request") == "true":
-            return Response(status_code=200, headers={"HX-Redirect": target})
+            return Response(status_code=200, headers={"HX-Redirect": quote(target, safe=_IN_ADDRESS)})
         return RedirectResponse(target, 303)
 
     def go_saying(self, path: str, sentence: str) -> Response:

@@ -159,6 +159,16 @@ def test_work_of_another_account_is_not_there(own_console: Console) -> None:
     assert own_console.as_("业务主管").get(path).status_code == 404
 
 
+def test_a_browser_that_watches_an_import_is_led_to_its_file(imported: Imported) -> None:
+    clerk, watching = imported.console.as_("业务员"), {"HX-Request": "true"}
+    tokens = [r["token"] for r in imported.console.rows("web_work") if r["href"]]
+    assert tokens
+    for token in tokens:
+        answer = clerk.get(f"/work/{token}", headers=watching)
+        assert answer.status_code == 200
+        assert "导入完成" in clerk.get(answer.headers["HX-Redirect"]).text
+
+
 def test_gaps_and_completeness_are_counted_per_school_and_open_as_lists(console: Console) -> None:
     chief = console.as_("业务主管")
     page = chief.get("/supplements/missing")

@@ -63,6 +63,7 @@ def list_files(ctx: typer.Context) -> None:
     with shell.open_store(node).reading() as reader:
         entries = read_index(reader.connection)
     held = standing(entries)
+    back = len({e.file_name for e in entries} - {e.file_name for e in held})
     groups: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     for entry in held:
         groups[(entry.held_year, entry.entity)].append(entry)
@@ -80,12 +81,20 @@ def list_files(ctx: typer.Context) -> None:
     ]
 
     def render(console: Console) -> None:
-        cells = [[str(r["year"]), r["entity"], r["files"], r["versions"], f"{r['bytes'] / 1e6:.1f} MB"] for r in rows]
-        console.print(table("", ["年份", "实体", "文件", "版本", "大小"], cells) if rows else "归档里还没有文件。")
+        cells = [[str(r["year"]), r["entity"], r["files"], r["versions"], _size(r["bytes"])] for r in rows]
+        console.print(
+            table("", ["年份", "实体", "文件", "版本", "大小"], cells)
+            if rows
+            else "归档里没有版本。"
+            if back
+            else "归档里还没有文件。"
+        )
+        if back:
+            console.print(f"另有 {back} 个文件的版本已放回数据库的历史表，文件留在原处。")
         if any(r["past_retention"] for r in rows):
             console.print(f"{oldest} 年以前的已满 {KEPT_YEARS} 年保存期；本系统不自行删除，由档案主管部门决定。")
 
-    emit(shell, {"node": node.party, "groups": rows, "files": _listed(held)}, render)
+    emit(shell, {"node": node.party, "groups": rows, "restored": back, "files": _listed(held)}, render)
 
 
 @app.command("verify")
@@ -170,6 +179,10 @@ def _before(text: str | None, now: datetime) -> datetime:
     if found > now:
         raise UsageError("E1048", "--before 应为过去的日期", step="写成 2025-01-01 这样的过去日期")
     return found
+
+
+def _size(octets: int) -> str:
+    return f"{octets / 1e6:,.1f} MB" if octets >= 1e6 else f"{octets / 1e3:,.1f} KB"
 
 
 def _listed(entries: tuple[Entry, ...]) -> list[dict[str, Any]]:

@@ -134,3 +134,5 @@ def test_on_postgresql_a_record_of_any_date_is_the_same_before_and_after_archive
         assert asked(pk(1), "--as-of", "2024-01-01") == []
         first = "归档" if command[0] == "restore" else place
         assert asked(pk(1), "--history") == [(2, "乙班", place), (1, "甲班", first)]
+    listed = call(capsys, "--node", folder, "archive", "ls")[1]
+    assert ("另有 1 个文件" in listed, " KB" in listed, "0.0 MB" in listed) == (True, True, False)

@@ -36,6 +36,7 @@ RUNBOOKS = (
     "source-alarm",
     "state-differs",
     "transfer-server",
+    "upgrade",
 )
 _CHINESE = re.compile("[\u4e00-\u9fff]")  # what people read; docstrings of modules are English
 _HEADING = re.compile(r"^(#{1,6}) ", re.MULTILINE)

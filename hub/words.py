@@ -18,6 +18,7 @@ _WORDS: Final[dict[str, str]] = {
     "full": "全量", "watermark": "增量", "watermark+keys": "增量+键比对",
     "delta": "增量", "census": "普查", "repair": "修复", "snapshot-part": "快照", "heartbeat": "心跳",
     "EQUAL": "一致", "DIFFERS": "有差异，待下发修复指令", "ORDERED": "有差异，已要求修复", "REPAIRED": "已修复",
+    "OVERTAKEN": "已由后一次普查取代",
     "continue": "接续", "snapshot": "快照",
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ from hub.verdict import refused
 from ministry_node.desk import Desk
 
 EQUAL, DIFFERS, ORDERED, REPAIRED = "EQUAL", "DIFFERS", "ORDERED", "REPAIRED"
+OVERTAKEN: Final = "OVERTAKEN"  # a newer census came before its buckets were repaired; that one asks for what still differs
 REPAIR: Final = "repair"
 Files = Iterable[tuple[FileEntry, Path]]
 Buckets = Mapping[str, tuple[int, ...]]
@@ -69,6 +70,7 @@ def take(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> Recei
     here = stock(desk, tx, manifest.stream_id.party)
     wrong = _unexplained(tx, manifest.stream_id.party, differing(here, there))
     stream_id, count = manifest.stream_id, sum(map(len, wrong.values()))
+    _overtake(tx, stream_id)
     tx.connection.execute(
         sa.insert(LEDGER),
         {
@@ -89,6 +91,13 @@ def take(desk: Desk, tx: Transaction, manifest: Manifest, files: Files) -> Recei
     )
     note(tx, desk, Event.CENSUS_COMPARED, manifest.batch_id, {"differing": count, "rows": rows_of(there)})
     return ReceiptCounts()
+
+
+def _overtake(tx: Transaction, stream_id: StreamId) -> None:
+    """Censuses before this one are no longer repaired: only the newest is, whichever epoch the others came in."""
+    c = LEDGER.c
+    waiting = sa.and_(c.party == stream_id.party, c.stream == stream_id.stream, c.state.in_([DIFFERS, ORDERED]))
+    tx.connection.execute(sa.update(LEDGER).where(waiting).values(state=OVERTAKEN))
 
 
 def _unexplained(tx: Transaction, party: str, wrong: Buckets) -> Buckets:

@@ -29,7 +29,7 @@ from hub.verdict import refused
 from ministry_node.desk import Desk
 
 EQUAL, DIFFERS, ORDERED, REPAIRED = "EQUAL", "DIFFERS", "ORDERED", "REPAIRED"
-OVERTAKEN: Final = "OVERTAKEN"  # a newer census came before its buckets were repaired; that one asks for what still differs
+OVERTAKEN: Final = "OVERTAKEN"  # a newer census came before its buckets were repaired
 REPAIR: Final = "repair"
 Files = Iterable[tuple[FileEntry, Path]]
 Buckets = Mapping[str, tuple[int, ...]]

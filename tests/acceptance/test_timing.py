@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from hub.batch.control import Control, Resend, sign_control
 from hub.batch.outbox import BatchState, ship_again_at
@@ -13,6 +14,7 @@ from pipelines.lab.setup import Lab
 from province_node.deliver import deliver
 from province_node.listen import listen
 from province_node.publish import publish_pending
+from tests.acceptance.offline import Offline, leaf, with_certificate
 from tests.acceptance.test_tampering import codes
 from tests.ministry.forge import STREAM, Province
 from tests.round.labs import AT, events, keyring, rows, spool
@@ -50,6 +52,21 @@ def test_row_59_a_ministry_clock_set_back_still_applies_what_is_good(province: P
     result = province.intake(at=AT)
     assert [d.verdict for d in result.decisions] == ["APPLIED"]
     assert codes(province, 2) == ["W_CLOCK"]
+
+
+@pytest.mark.row(59, *CLOCKS)
+def test_row_59_a_ministry_clock_set_back_does_not_make_an_expired_certificate_good(province: Province) -> None:
+    node, authority = province.lab.province, Offline(province.lab).authority
+    public = leaf(node).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    half_a_day = authority.issue_signing(public, "x", now=AT - 9.5 * DAY, days=10)
+    assert AT < half_a_day.not_valid_after_utc < AT + DAY
+    province.intake(at=AT + DAY)
+    before = province.state()
+    province.upload(province.batch(signer=with_certificate(node, half_a_day)))
+    decision = province.decide(at=AT)
+    assert (decision.verdict, decision.code) == ("REJECTED", "E_CHAIN")
+    assert province.state() == before
 
 
 @pytest.mark.row(11, *HOLE)

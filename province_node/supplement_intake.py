@@ -22,7 +22,7 @@ from hub.store import Reader, Store
 from province_node.ledger import moment
 from province_node.local import content_digest, identified, identity_labels
 from province_node.supplement_judge import by_row, judge_rows, judging
-from province_node.supplement_known import MISSING_FIRST, Known, fill_words, keys_in, known_of, out_of_order
+from province_node.supplement_known import MISSING_FIRST, Known, fill_words, keys_in, known_of, out_of_order, said_twice
 from province_node.supplement_store import Line, State, StoredFile, add_file, file_of, files, lines
 
 FILE_NAME = 255
@@ -126,13 +126,15 @@ def _refuse_twin(path: Path, stored: list[StoredFile], seal: str) -> None:
 
 
 def _wrong_rows(known: Known, catalog: Catalog, read: TemplateRead, today: str) -> list[Reject]:
-    """What the rows that could be read break: rules, red cells, words, order."""
+    """What the rows that could be read break: rules, red cells, words, each other, order."""
     template = all_templates(catalog)[read.template]
     rows = identified(read.rows, read.school, identity_labels(catalog))
     with judging(catalog, today) as con:
         fill_words(con, known)
         found = judge_rows(con, catalog, template, rows, known.founded)
-    return [*found, *out_of_order(known, template, keys_in(catalog, template, rows))]
+    keys = keys_in(catalog, template, rows)
+    twice = said_twice(catalog, keys, {line.row: line.cells for line in read.lines})
+    return [*found, *twice, *out_of_order(known, template, keys)]
 
 
 def _refuse_hopeless(path: Path, some: list[Line], wrong: list[Reject]) -> None:

@@ -32,6 +32,7 @@ FIRST: Final[Mapping[str, tuple[str, ...]]] = {
     "jzg_gz": ("jzg",),
 }
 MISSING_FIRST: Final = "E3705"
+TWICE: Final = "WY01"
 Key = tuple[str, ...]
 
 
@@ -167,6 +168,26 @@ def out_of_order(
     if template.name == "bj" and not majors:
         found += [Reject(row, "本校专业编号", MISSING_FIRST, "无可选专业：请先完成【专业设置】") for row in keys["bj"]]
     return found
+
+
+def said_twice(
+    catalog: Catalog, keys: Mapping[str, Mapping[int, Key | None]], cells: Mapping[int, Mapping[str, str]]
+) -> list[Reject]:
+    """Rows of one sheet that speak of one record and say different things (WY01): nobody can tell which one holds.
+
+    Identical copies pass; so do rows of which a person may have several (奖助, 家庭成员, 异动). `cells`: by sheet row.
+    """
+    found: dict[int, Reject] = {}
+    for name in (n for n in keys if not n.startswith("xs") or tuple(catalog.entities[n].key) == ("GRBSM",)):
+        groups: dict[Key, list[int]] = {}
+        for row, key in keys[name].items():
+            if key and all(key):
+                groups.setdefault(key, []).append(row)
+        for rows in (g for g in groups.values() if any(cells.get(r) != cells.get(g[0]) for r in g)):
+            said = f"第 {'、'.join(map(str, rows))} 行是同一条{catalog.entities[name].cn}而内容不同，只保留正确的一行"
+            for row in rows:
+                found.setdefault(row, Reject(row, "", TWICE, said))
+    return list(found.values())
 
 
 def fill_words(con: duckdb.DuckDBPyConnection, known: Known) -> None:

@@ -98,6 +98,18 @@ def test_blank_rows_do_not_shift_the_number_of_a_wrong_row(
     assert red == ["FFFF0000"]
 
 
+def test_two_rows_of_one_person_that_differ_are_both_wrong_and_identical_copies_are_not(
+    store: Store, sheet: Sheet
+) -> None:
+    twins = (student_line(GAP), student_line(GAP, SSPCS="另一派出所"))
+    done = take(store, sheet(NAME, STUDENT, *twins, student_line(NO_CLASS), student_line(NO_CLASS)))
+    assert (done.waiting, done.wrong) == (2, 2)
+    assert reasons(store) == {2: {"WY01"}, 3: {"WY01"}}
+    assert states(store)[4] == states(store)[5] == "待复核"
+    assert any("第 2、3 行" in said for said in done.reasons)
+    assert GAP.xs["SFZJH"] not in str(done.reasons)
+
+
 def test_a_masked_cell_is_never_read_as_a_value(store: Store, sheet: Sheet) -> None:
     masked = student_line(GAP, SFZJH="411***********0013")
     done = take(store, sheet(NAME, STUDENT, masked))

@@ -166,7 +166,7 @@ class _Week:
                 return
             with suppress(HubError):
                 import_file(
-                    self.store, load_catalog(), path, node=self.node.party, operator=self.keeper.name, at=self.at,
+                    self.store, load_catalog(), path, node=self.node.party, operator=self.keeper.person, at=self.at,
                     today=self.at.date().isoformat(),
                 )  # fmt: skip
                 taken += 1

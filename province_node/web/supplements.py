@@ -32,6 +32,7 @@ from province_node.supplement_review import draw_sample, review, same_person, wi
 from province_node.supplement_store import State, StoredFile, file_of
 from province_node.web.downloads import xlsx
 from quality.places import school_names
+from quality.web.wording import person_names
 
 section: Final = Section("supplements", "province_node.web", nodes=("province",))
 LOOK: Final = ("query", "audit")
@@ -52,22 +53,26 @@ _STEPS: Final = {
 def listing(ask: Ask) -> Response:
     """Files, newest first; facets, filters and pages as on every list."""
     scopes, node, templates = _scopes(ask), ask.site.party, all_templates(ask.site.catalog)
-    chosen = Chosen(ask.query("school"), *(tuple(v for v in ask.queries(name) if len(v) < 80) for name in FACETS))
+    asked = {name: [v for v in ask.queries(name) if len(v) < 80] for name in FACETS}
     with ask.site.store.reading() as reader:
+        people = person_names(reader)
+        asked["operator"] += [p for p, name in people.items() if name in asked["operator"]]
+        chosen = Chosen(ask.query("school"), *(tuple(asked[name]) for name in FACETS))
         where = paging(ask, count_files(reader, node, scopes, chosen))
         before = int(where.after) if where.after and where.after.isdigit() else 0
         rows = files_page(reader, node, scopes, chosen, size=where.size, before=before, offset=where.offset)
         counts = {name: file_facet(reader, node, scopes, chosen, name) for name in FACETS}
         names = school_names(reader, node, [r.school for r in rows])
-    words = {"template": {t.name: t.cn for t in templates.values()}}
+    words = {"template": {t.name: t.cn for t in templates.values()}, "operator": people}
     fields = _conditions(words["template"])
     facets = [
         facet(ask, name, _LABELS[name], [(v, words.get(name, {}).get(v, v), n) for v, n in counts[name].items()])
         for name in FACETS
     ]
     return ask.page(
-        "supplements/list.html", rows=rows, names=names, templates=templates, conditions=fields, facets=facets,
-        chips=chips(ask, fields), paging=turned(ask, where, [str(r.number) for r in rows]), states=tuple(State),
+        "supplements/list.html", rows=rows, names=names, people=people, templates=templates,
+        conditions=fields, facets=facets,
+        chips=chips(ask, fields, words), paging=turned(ask, where, [str(r.number) for r in rows]), states=tuple(State),
     )  # fmt: skip
 
 
@@ -100,11 +105,12 @@ def _detail(ask: Ask, *, error: HubError | None = None, status: int = 200, drawn
     rows = shown_lines(ask.site.catalog, layout, some)
     with ask.site.store.reading() as reader:
         mine = same_person(reader, file.operator, ask.operator.person)
+        people = person_names(reader)
     return ask.page(
         "supplements/detail.html", status=status, file=file, layout=layout, rows=rows, name=name, mine=mine,
         drawn=shown_lines(ask.site.catalog, layout, drawn), error=error, reasons=_said(error), states=tuple(State),
         paging=turned(ask, where, [str(r["row"]) for r in rows]), waiting=file.states.get(State.WAITING, 0),
-        approved=file.states.get(State.APPROVED, 0),
+        approved=file.states.get(State.APPROVED, 0), people=people,
         open=sum(file.states.get(s, 0) for s in OPEN), shown=ask.query("state"),
     )  # fmt: skip
 

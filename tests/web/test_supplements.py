@@ -159,6 +159,15 @@ def test_work_of_another_account_is_not_there(own_console: Console) -> None:
     assert own_console.as_("业务主管").get(path).status_code == 404
 
 
+def test_who_brought_a_file_is_named_by_the_account_and_found_by_it(imported: Imported) -> None:
+    chief = imported.console.as_("业务主管")
+    for path in ("/supplements", "/supplements/1", "/supplements?operator=clerk", "/supplements?operator=p02"):
+        text = chief.get(path).text.partition("<main")[2]
+        assert ("clerk" in text, "<td>p02" in text, "：p02 " in text) == (True, False, False), path
+    assert "<tr data-row" in chief.get("/supplements?operator=clerk").text
+    assert "<tr data-row" not in chief.get("/supplements?operator=chief").text
+
+
 def test_a_browser_that_watches_an_import_is_led_to_its_file(imported: Imported) -> None:
     clerk, watching = imported.console.as_("业务员"), {"HX-Request": "true"}
     tokens = [r["token"] for r in imported.console.rows("web_work") if r["href"]]

@@ -20,6 +20,7 @@ from quality.places import place_above, school_names, within_schools
 from quality.quarantine_list import of_node, of_row
 from quality.web.rule_words import threshold_name
 from quality.web.rules import catalog_of, settings_of
+from quality.web.wording import field_name
 
 section: Final = Section("trials", "province_node.web", nodes=("province",))
 AGAIN: Final = "没有写入任何数据，请再试一次"
@@ -73,6 +74,7 @@ def outcome(ask: Ask) -> Response:
         "rules/trial.html", trial=trial, rule=rule, rows=shown, names=places, basis=BASIS[trial["basis"]],
         levels=LEVELS, level=level, called=threshold_name, hits=sum(g[4] for g in groups), paging=where,
         entities={e.name: e.cn for e in ask.site.catalog.entities.values()} | {"run": "本轮"},
+        called_field=lambda entity, field: field_name(ask.site.catalog, entity, field),
     )  # fmt: skip
 
 

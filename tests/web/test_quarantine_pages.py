@@ -117,6 +117,7 @@ def test_a_trial_and_a_second_look_run_beside_the_pages_and_write_nothing(consol
     assert "试运行 YZ12" in page.text
     assert "未写入任何数据" in page.text
     assert "命中（您的数据范围内）" in page.text
+    assert re.search(r"<td>[一-鿿][^<]*<br><small>[A-Z]+</small></td>", page.text), "fields have names"
     by_city = chief.get(str(page.url).rpartition("?")[0] or str(page.url), params={"by": "city"})
     assert by_city.status_code == 200
     assert console.post(chief, "/rules/YZ12/try", {"t_men": "many"}).status_code == 422

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from hub.audit import Event
+from hub.batch.layout import parse_name
 from hub.errors import HubError, RefusedError
 from hub.verdict import rule_of
-from ministry_node import evidence, pickup
+from ministry_node import evidence, pickup, position
 from ministry_node.apply import Case, refuse_without_receipt
 from ministry_node.desk import Alarm, Desk
 from ministry_node.parts import Parts
@@ -28,10 +29,19 @@ def reject(desk: Desk, party: str, error: RefusedError, name: str, copy: Path | 
     """Nobody we trust has signed this, or not for this place. Its parts stay: the true batch may need them."""
     if copy is not None:
         evidence.keep_unverified(desk.node, party, copy, name)
-    refuse_without_receipt(desk, party, error.code, where=name, freeze=rule_of(error.code).freezes_stream)
+    freezes = rule_of(error.code).freezes_stream and not _of_a_closed_epoch(desk, party, name)
+    refuse_without_receipt(desk, party, error.code, where=name, freeze=freezes)
     if copy is not None:
         pickup.clear(desk, party, [name])
     return Alarm.of(party, error)
+
+
+def _of_a_closed_epoch(desk: Desk, party: str, name: str) -> bool:
+    """The stream was frozen for that epoch's key and opened anew by a grant: what is left of it stops nothing again."""
+    with desk.store.reading() as reader:
+        now = position.standing(reader.connection, party)
+    stream_id = parse_name(name).stream_id
+    return now is not None and stream_id is not None and stream_id.epoch < now.stream.stream_id.epoch
 
 
 def unannounced(desk: Desk, party: str, ready: pickup.Ready) -> list[Alarm]:

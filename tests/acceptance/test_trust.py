@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -35,7 +36,7 @@ from province_node.publish import publish_pending
 from tests.acceptance.lands import Land
 from tests.acceptance.offline import Offline, leaf, trust_files, with_certificate
 from tests.ministry.forge import CATALOG, STREAM, Province, frozen_state
-from tests.round.labs import AT, rows, snapshot
+from tests.round.labs import AT, rows, snapshot, store_of
 
 DAY = timedelta(days=1)
 
@@ -187,6 +188,15 @@ def test_row_28_a_key_revoked_by_the_list_freezes_its_stream_before_any_batch_co
     province.upload(forged)
     assert [d.code for d in province.intake().decisions] == ["E_KEY_REVOKED"]
     assert province.state() == frozen_state(before, "E_KEY_REVOKED")
+
+    store = store_of(province.ministry)
+    with store.begin() as tx:
+        tx.connection.execute(sa.text("UPDATE peer_stream SET epoch = 2, state = 'OPEN' WHERE direction = 'up'"))
+    store.close()
+    granted = province.state()
+    province.upload(forged)
+    assert [d.code for d in province.intake().decisions] == ["E_KEY_REVOKED"]
+    assert province.state() == granted, "what is left of the closed epoch does not freeze the one that a grant opened"
 
 
 @pytest.mark.row(29, "CRL expired / lower CRLNumber / of another CA", "cached in grace, then refused; rollback refused")

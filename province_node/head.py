@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from hub.batch import wire
 from hub.batch.head import StreamHead, Tip, went_back
 from hub.batch.sequence import PeerStream
-from hub.errors import HubError
+from hub.errors import HubError, VerificationError
 from hub.store import Reader, Transaction
 from hub.store.ledger import NODE_STATE, OUTBOX
 from province_node.stream import DIRECTION, STREAM
@@ -133,9 +133,9 @@ def divergence(reader: Reader, here: PeerStream) -> str | None:
 
 
 def check_not_behind(reader: Reader, here: PeerStream) -> None:
-    """Raises HubError E3622 when the ministry's head is ahead of this node, or names another batch (protocol 9.5)."""
+    """Raises VerificationError E3622 when the ministry is ahead of this node, or names another batch (protocol 9.5)."""
     if (words := divergence(reader, here)) is not None:
-        raise HubError(
+        raise VerificationError(
             "E3622",
             f"本节点落后于部级，不得封装：{words}",
             where=str(here.stream_id),

@@ -6,6 +6,7 @@ Decides wording and files: one xlsx per school, records masked.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 
 from hub.audit import Event
+from hub.catalog import Catalog
 from hub.cli.output import Progress, emit, table
 from hub.cli.release import release_of
 from hub.cli.shell import shell_of
@@ -44,13 +46,7 @@ def list_missing(
     total = sum(len(some) for some in gaps.values())
     if out is not None and total:
         release_of(False, None).record(store, Event.RECORDS_EXPORTED, shell, node, target="missing", rows=total)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError("E1022", "目录写不了", where=out.name, step="检查 --out 的权限与磁盘空间") from error
-        for code, some in gaps.items():
-            rows = [shown_gap(catalog, gap) for gap in some]
-            write_book(out / f"待补录_{code or '未知学校'}.xlsx", [("待补录清单", HEADS, rows)])
+        _write_lists(out, catalog, gaps)
     counts = [
         {"school": code, "entity": e, "field": f, "why": why, "rows": n}
         for code, some in sorted(gaps.items())
@@ -67,6 +63,17 @@ def list_missing(
         console.print(said + (f"；清单已写入 {out}" if out else "　用 --out 目录 按校导出清单"))
 
     emit(shell, {"total": total, "schools": len(gaps), "groups": counts}, render)
+
+
+def _write_lists(out: Path, catalog: Catalog, gaps: Mapping[str, list[Gap]]) -> None:
+    """One xlsx list per school."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError("E1022", "目录写不了", where=out.name, step="检查 --out 的权限与磁盘空间") from error
+    for code, some in gaps.items():
+        rows = [shown_gap(catalog, gap) for gap in some]
+        write_book(out / f"待补录_{code or '未知学校'}.xlsx", [("待补录清单", HEADS, rows)])
 
 
 def show_completeness(ctx: typer.Context, school: School = None) -> None:

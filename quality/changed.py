@@ -87,7 +87,6 @@ def ingest_platform(
     read = int(scalar(con, f"SELECT count(*) FROM read_parquet({text(file)})"))
     first = int(scalar(con, f"SELECT count(*) FROM (SELECT 1 FROM {store} LIMIT 1)")) == 0
     gone, taken = 0, read
-    mark = f"JS05:{table.updated}"
     if not first:
         gone = _mark_replaced(con, raw, marks, store, complete=complete, removed=removed)
         if not scalar(con, "SELECT count(*) FROM replaced"):  # most tables of most days: nothing to write
@@ -98,14 +97,19 @@ def ingest_platform(
         taken = int(scalar(con, f"SELECT count(*) FROM ({raw})"))
     _count_dirt(con, entity, table, raw)
     con.execute(f"INSERT INTO {store} BY NAME {platform_projection(catalog, table).sql(raw, marks)}")
+    _mark_times(con, store, f"JS05:{table.updated}", first=first)
+    if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records
+        _note_touched(con, entity, store, f"_ext = {extract_no}")
+    return Ingested(read, read - taken, taken, gone)
+
+
+def _mark_times(con: duckdb.DuckDBPyConnection, store: str, mark: str, *, first: bool) -> None:
+    """Rows whose update time went back (JS05); in a table that comes in whole, those marked before."""
     if first:
         take_up_rows(con, store, mark)
     else:
         mark_regressed(con, store, mark)
     mark_still_regressed(con, store, mark)
-    if not (first and whole):  # a table that was empty or out of reach until now comes in among golden records
-        _note_touched(con, entity, store, f"_ext = {extract_no}")
-    return Ingested(read, read - taken, taken, gone)
 
 
 def _keep_up(con: duckdb.DuckDBPyConnection, entity: Entity, table: SourceTable) -> None:

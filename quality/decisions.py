@@ -70,6 +70,7 @@ class Cause(StrEnum):
     WITHDRAWN = "撤回"
     REJECTED = "驳回"
     EXPIRED = "暂缓到期"
+    RESUMED = "恢复"
 
 
 @dataclass(frozen=True)
@@ -329,14 +330,13 @@ def _approved(conflict: Conflict, _move: Move, by: Operator) -> Conflict:
 
 
 def _resumed(conflict: Conflict, _move: Move, _by: Operator) -> Conflict:
-    return resumed(conflict)
+    return resumed(conflict, Cause.RESUMED)
 
 
-def resumed(conflict: Conflict) -> Conflict:
+def resumed(conflict: Conflict, cause: Cause = Cause.EXPIRED) -> Conflict:
     """暂缓 is over: back to the state before."""
-    return replace(
-        conflict, state=conflict.state_before or State.WAITING, state_before=None, until=None, cause=Cause.EXPIRED
-    )
+    before = conflict.state_before or State.WAITING
+    return replace(conflict, state=before, state_before=None, until=None, cause=cause)
 
 
 _EFFECTS: Final[Mapping[Action, Callable[[Conflict, Move, Operator], Conflict]]] = {

@@ -13,7 +13,7 @@ from hub.batch.envelope import PayloadType
 from hub.batch.envelope import build as build_envelope
 from hub.batch.grant import grant_payload
 from hub.batch.layout import StreamId
-from hub.errors import HubError, RefusedError, UsageError
+from hub.errors import RefusedError, UsageError, VerificationError
 from hub.trust.keys import Signer
 from ministry_node.epoch import propose_epoch, publish_epoch
 from tests.acceptance.lands import Land, desk_of, golden, position, root
@@ -193,7 +193,7 @@ def test_row_63_a_restored_province_may_not_seal(prepared: Land) -> None:
     assert here.exchange() == ["APPLIED"]
     here.restore(here.province, backup)  # the round is settled again, and not in the stream
     before, batches = golden(here.ministry), rows(here.province, "outbox")
-    with pytest.raises(HubError) as refused:
+    with pytest.raises(VerificationError) as refused:
         here.publish()
     assert refused.value.code == "E3622"
     assert (rows(here.province, "outbox"), golden(here.ministry)) == (batches, before)

@@ -157,7 +157,8 @@ def test_postponing_returns_to_the_state_before(conflict: Conflict) -> None:
     back = follow(paused, Pull(open_rows=1), today="2026-12-01")
     assert (back.state, back.proposal, back.until) == (conflict.state, conflict.proposal, None)
     assert back.version == paused.version + 1
-    assert done(paused, Move(Action.RESUME), CLERK).state is conflict.state
+    resumed = done(paused, Move(Action.RESUME), CLERK)
+    assert (resumed.state, resumed.cause, back.cause) == (conflict.state, Cause.RESUMED, Cause.EXPIRED)
     refused(conflict, replace(move, until=TODAY), SUPERVISOR, "E3330")
 
 

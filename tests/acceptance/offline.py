@@ -22,7 +22,10 @@ from hub.trust.keys import (
     load_certificates,
     load_private_key,
 )
+from hub.trust_folder import open_trust
 from pipelines.lab.setup import Lab
+from province_node.listen import listen
+from tests.ministry.forge import Province
 from tests.round.labs import AT
 
 Edit = Callable[[dict[str, Any]], object]
@@ -109,3 +112,21 @@ def with_certificate(node: Node, *certs: x509.Certificate) -> Any:
 def trust_files(node: Node) -> dict[str, bytes]:
     """Everything in `trust/`: what a refusal leaves as it was."""
     return {str(p.relative_to(node.trust)): p.read_bytes() for p in sorted(node.trust.rglob("*")) if p.is_file()}
+
+
+def versions(province: Province, at: datetime = AT) -> tuple[int, int]:
+    """Versions in force at province and ministry."""
+    lab = province.lab
+    return open_trust(lab.province.trust, at=at).version, open_trust(lab.ministry.trust, at=at).version
+
+
+def verdicts(province: Province, at: datetime) -> list[tuple[str, str | None]]:
+    return [(d.verdict, d.code) for d in province.intake(at).decisions]
+
+
+def spread(province: Province, name: str, envelope: bytes, at: datetime = AT) -> list[str]:
+    """A new list goes in at the ministry and reaches the province; alarms of the ministry's run."""
+    Offline(province.lab).deliver(name, envelope)
+    codes = [alarm.code for alarm in province.intake(at).alarms]
+    listen(province.lab.province, at=at)
+    return codes

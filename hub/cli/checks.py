@@ -163,9 +163,7 @@ def _keys(shell: Shell, node: Node) -> Iterator[Finding]:
     yield Finding("信任清单", state, detail, "" if state == "ok" else "联系部级取得新的信任清单")
     yield _crls(trust, at)
     for name, error in ring.spoiled.items():
-        yield Finding(
-            "期次授权", "bad", f"{name}：{error.what}", "取得签名成立的授权，用 hub key accept 收下后替换该文件"
-        )
+        yield Finding("期次授权", "bad", f"{name}：{error.what}", error.step)
 
 
 def _crls(trust: TrustList, at: datetime) -> Finding:

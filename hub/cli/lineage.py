@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 from rich.console import Console
 
@@ -22,13 +21,12 @@ from hub.cli.release import Release, release_of
 from hub.cli.shell import Shell, shell_of
 from hub.cli.timeline import versions_at_ministry
 from hub.errors import HubError, UsageError
-from hub.evidence.kept import Kept, kept_batches, verify_batch
+from hub.evidence.kept import Kept, batches_of, kept_batches, verify_batch
 from hub.keyring import Keyring, open_keyring
 from hub.lineage import Row, Tracer, said_by
 from hub.registry.rows import version_of
 from hub.settings import Node
 from hub.store import Reader, Store
-from hub.store.ledger import OUTBOX
 from hub.words import word
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="溯源：一个值从哪里来、随哪一批到达。")
@@ -114,11 +112,8 @@ def story(
 
 def _batches(reader: Reader, node: Node, versions: list[Row]) -> list[Kept]:
     """The province's batches its versions travelled in."""
-    ids, found, c = [v["change_id"] for v in versions], [], OUTBOX.c
-    spans = sa.or_(sa.false(), *(sa.and_(c.lo <= i, c.hi >= i) for i in ids))
-    query = sa.select(c.batch_id).where(spans).order_by(c.stream, c.epoch, c.seq)
-    named = [str(batch) for batch in reader.connection.execute(query).scalars()]
-    for kept in (kept for batch in named for kept in kept_batches(reader, node, batch)):
+    ids, found = [v["change_id"] for v in versions], []
+    for kept in batches_of(reader, node, ids):
         manifest = kept.manifest()
         if manifest is not None and any(manifest.watermark.lo <= i <= manifest.watermark.hi for i in ids):
             found.append(kept)

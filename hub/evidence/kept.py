@@ -79,23 +79,17 @@ def _named(table: sa.Table, batch: str) -> list[Any]:
         stream_id, seq = parse_batch_id(batch)
     except RefusedError:
         return [sa.false()]
-    place = {"party": stream_id.party, "stream": stream_id.stream, "epoch": stream_id.epoch, "seq": seq}
-    return [table.c.batch_id == batch, *(table.c[n] == v for n, v in place.items() if n in table.c)]
+    place = {"batch_id": batch, "party": stream_id.party, "stream": stream_id.stream, "epoch": stream_id.epoch}
+    return [table.c[n] == v for n, v in (place | {"seq": seq}).items() if n in table.c]
 
 
 def _undecided(reader: Reader, node: Node, batch: str) -> Kept:
     """A batch that was answered and has no place in its stream yet: known by its receipts and the evidence alone."""
-    unknown = UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")
-    try:
-        stream_id, seq = parse_batch_id(batch)
-    except RefusedError:
-        raise unknown from None
-    c = RECEIPT.c
-    place = [c.party == stream_id.party, c.stream == stream_id.stream, c.epoch == stream_id.epoch, c.seq == seq]
-    query = sa.select(RECEIPT).where(*place, c.name == receipt_name(batch, 1))
+    first_of_it = RECEIPT.c.receipt_no == 1, RECEIPT.c.name.startswith(f"{batch}.", autoescape=True)
+    query = sa.select(RECEIPT).where(*_named(RECEIPT, batch), *first_of_it)
     first = reader.connection.execute(query).mappings().first()
     if first is None:
-        raise unknown
+        raise UsageError("E1028", "本节点没有这个批次", step="用 hub batch ls 查看批次号")
     row = {n: first[n] for n in ("party", "stream", "epoch", "seq")}
     row |= {"batch_id": batch, "digest": "", "received_at": first["created"], "verdict": "", "envelope": None}
     kept = _kept(reader, node, row, ours=False)
@@ -124,6 +118,15 @@ def kept_batches(reader: Reader, node: Node, batch: str | None = None, *, last: 
         yield _undecided(reader, node, batch)
     for row in rows:
         yield _kept(reader, node, dict(row), ours)
+
+
+def batches_of(reader: Reader, node: Node, changes: Sequence[int]) -> Iterator[Kept]:
+    """A province's batches that carry one of these changes (by their numbers), in stream order."""
+    c = OUTBOX.c
+    spans = sa.or_(sa.false(), *(sa.and_(c.lo <= i, c.hi >= i) for i in changes))
+    query = sa.select(OUTBOX).where(spans).order_by(*OUTBOX.primary_key.columns)
+    for row in reader.connection.execute(query).mappings().all():
+        yield _kept(reader, node, dict(row), ours=True)
 
 
 def undecided_batches(reader: Reader, node: Node) -> Iterator[Kept]:

@@ -19,8 +19,8 @@ from hub.store.tables import Tables
 
 # Name taken, columns indexed already, column there already, the table has a key, a constraint of that name.
 _DONE = (955, 1408, 1430, 2260, 2261, 2264)
-# No such table, no such index, no such column.
 _NO_COLUMN = 904
+# No such table, no such index, no such column.
 _GONE = (942, 1418, _NO_COLUMN)
 _COLUMNS = "SELECT c.table_name, c.column_name FROM user_tab_columns c ORDER BY c.table_name, c.column_id"
 
